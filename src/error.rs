@@ -1,0 +1,152 @@
+//! The one error of the library.
+//!
+//! Each variant says what happened, where (path, offset, index) and what to do about it; `Display` is a
+//! sentence for a person. Errors can be cloned, because one failed commit may have to be told to many callers.
+//!
+//! Not here: `Malformed` (`format`), which pure code returns and to which the I/O layers add the path.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What every fallible call of the library returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, where, and what to do.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The disk refused an operation.
+    #[error("could not {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as it reads behind "could not".
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the disk said.
+        source: Arc<io::Error>,
+    },
+    /// The directory holds no store, or one whose creation was not finished.
+    #[error("{} is not a store: {what}", path.display())]
+    NotAStore {
+        /// The directory.
+        path: PathBuf,
+        /// What is there instead, and what to do.
+        what: Cow<'static, str>,
+    },
+    /// There is a store already.
+    #[error("{} is a store already; open it, or create another elsewhere", path.display())]
+    Exists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The bytes are not what docs/format.md says. Nothing was changed.
+    #[error("{} is damaged at byte {offset}: {what}", path.display())]
+    Corrupt {
+        /// The damaged file (the directory, where a file is missing).
+        path: PathBuf,
+        /// The first byte of the damaged piece.
+        offset: u64,
+        /// What was expected there.
+        what: Cow<'static, str>,
+    },
+    /// The store was written by a newer version.
+    #[error("{} has format version {found}, this tidelog reads up to {newest}; use a newer one", path.display())]
+    Version {
+        /// The file that says so.
+        path: PathBuf,
+        /// Its format version.
+        found: u16,
+        /// The newest version that this library reads.
+        newest: u16,
+    },
+    /// Somebody else writes this store.
+    #[error("{} is locked: {what}", path.display())]
+    Locked {
+        /// The file whose lock is held.
+        path: PathBuf,
+        /// By whom, as far as can be told, and what to do.
+        what: Cow<'static, str>,
+    },
+    /// The store does not have the number of rows that the caller expected.
+    #[error("expected {expected} rows, the store has {found}; read again and retry")]
+    Conflict {
+        /// The caller's number.
+        expected: u64,
+        /// Committed and pending rows.
+        found: u64,
+    },
+    /// A key is below the one before it.
+    #[error("key {key} at position {index} is below the key before it, {last}; keys never go back")]
+    KeyOrder {
+        /// Position within the call, from 0.
+        index: u64,
+        /// The key.
+        key: u64,
+        /// The key before it.
+        last: u64,
+    },
+    /// A value, a count of values or a column that the schema does not have.
+    #[error("column {column}, position {index}: {what}")]
+    Schema {
+        /// The column's name, or its number where there is none.
+        column: String,
+        /// Position within the call, from 0.
+        index: u64,
+        /// What was expected.
+        what: Cow<'static, str>,
+    },
+    /// More than a limit allows.
+    #[error("{what} is {given}, the limit is {max}")]
+    Limit {
+        /// What is limited, with its unit; names the column and position where there is one.
+        what: Cow<'static, str>,
+        /// What was asked for.
+        given: u64,
+        /// The most that is allowed.
+        max: u64,
+    },
+    /// No space. Nothing was changed; the same call works when there is space again.
+    #[error("no space for {}: {source}; nothing was changed, free some space and call again", path.display())]
+    Full {
+        /// The file that could not be made or grown.
+        path: PathBuf,
+        /// What the disk said.
+        source: Arc<io::Error>,
+    },
+    /// An earlier call failed, or was dropped, when it had begun to write: what is on disk is known only after
+    /// reopening.
+    #[error("the writer stopped earlier ({cause}); open the store again to recover")]
+    Poisoned {
+        /// The first error.
+        cause: Arc<str>,
+    },
+    /// The snapshot's files were reused or removed meanwhile.
+    #[error("the snapshot is gone: its files were reused; take a new one")]
+    SnapshotGone,
+    /// This machine, file system or version cannot do it.
+    #[error("{what}")]
+    Unsupported {
+        /// What is missing, and the remedy.
+        what: Cow<'static, str>,
+    },
+    /// The writer has gone: nobody will answer.
+    #[error("the store's writer is closed; open the store again")]
+    Closed,
+}
+
+impl Error {
+    /// The disk's error, by what it means.
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::Unsupported {
+            return Error::Unsupported { what: format!("{}: {source}", path.display()).into() };
+        }
+        Error::Io { action, path: path.to_path_buf(), source: Arc::new(source) }
+    }
+
+    /// Damage in `path` at `offset`.
+    pub(crate) fn corrupt(path: &Path, offset: u64, what: impl Into<Cow<'static, str>>) -> Self {
+        Error::Corrupt { path: path.to_path_buf(), offset, what: what.into() }
+    }
+}
