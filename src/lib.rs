@@ -2,5 +2,10 @@
 
 pub mod disk;
 mod error;
+mod format;
+mod options;
+mod schema;
 
 pub use error::{Error, Result};
+pub use options::{Durability, Options};
+pub use schema::{Column, ColumnId, Kind, KeyUnit, Nulls, Schema};

@@ -1,0 +1,235 @@
+//! Reading and writing fields one after another, each with its name.
+//!
+//! The names serve twice: an error says which field is wrong, and a [`Cursor`] that keeps a trace makes the
+//! annotated dumps of docs/format.md from the very code that decodes.
+//!
+//! Not here: which fields there are.
+
+use super::Malformed;
+
+/// A field as a dump shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Field {
+    /// From the start of the file.
+    pub(crate) offset: u64,
+    /// Its bytes; none for a store id, which is never shown.
+    pub(crate) bytes: Option<Vec<u8>>,
+    /// What it is.
+    pub(crate) name: String,
+    /// Its value where that is not plain from the bytes.
+    pub(crate) value: String,
+}
+
+/// Bytes that are read front to back.
+pub(crate) struct Cursor<'a, 't> {
+    bytes: &'a [u8],
+    at: usize,
+    base: u64,
+    trace: Option<&'t mut Vec<Field>>,
+}
+
+impl<'a, 't> Cursor<'a, 't> {
+    /// `base` is the offset of `bytes` in their file.
+    pub(crate) fn new(bytes: &'a [u8], base: u64) -> Self {
+        Self { bytes, at: 0, base, trace: None }
+    }
+
+    /// The same, noting every field.
+    pub(crate) fn traced(mut self, trace: Option<&'t mut Vec<Field>>) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// Offset of the next field in its file.
+    pub(crate) fn offset(&self) -> u64 {
+        self.base + self.at as u64
+    }
+
+    pub(crate) fn remaining(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// An error at the next field.
+    pub(crate) fn malformed(&self, what: impl Into<std::borrow::Cow<'static, str>>) -> Malformed {
+        Malformed::new(self.offset(), what)
+    }
+
+    fn take(&mut self, len: usize, name: &str) -> Result<&'a [u8], Malformed> {
+        if len > self.remaining() {
+            return Err(self.malformed(format!("{name} goes beyond the end")));
+        }
+        let bytes = &self.bytes[self.at..self.at + len];
+        self.at += len;
+        Ok(bytes)
+    }
+
+    fn note(&mut self, bytes: &[u8], name: &str, value: impl FnOnce() -> String) {
+        let offset = self.offset() - bytes.len() as u64;
+        if let Some(trace) = self.trace.as_mut() {
+            trace.push(Field { offset, bytes: Some(bytes.to_vec()), name: name.to_owned(), value: value() });
+        }
+    }
+
+    fn array<const N: usize>(&mut self, name: &str) -> Result<[u8; N], Malformed> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N, name)?);
+        Ok(array)
+    }
+
+    pub(crate) fn u8(&mut self, name: &str) -> Result<u8, Malformed> {
+        let [value] = self.array(name)?;
+        self.note(&[value], name, || value.to_string());
+        Ok(value)
+    }
+
+    pub(crate) fn u16(&mut self, name: &str) -> Result<u16, Malformed> {
+        let bytes = self.array(name)?;
+        let value = u16::from_le_bytes(bytes);
+        self.note(&bytes, name, || value.to_string());
+        Ok(value)
+    }
+
+    pub(crate) fn u32(&mut self, name: &str) -> Result<u32, Malformed> {
+        let bytes = self.array(name)?;
+        let value = u32::from_le_bytes(bytes);
+        self.note(&bytes, name, || value.to_string());
+        Ok(value)
+    }
+
+    pub(crate) fn u64(&mut self, name: &str) -> Result<u64, Malformed> {
+        let bytes = self.array(name)?;
+        let value = u64::from_le_bytes(bytes);
+        self.note(&bytes, name, || value.to_string());
+        Ok(value)
+    }
+
+    /// A checksum: shown without its value, which says nothing to a reader.
+    pub(crate) fn sum64(&mut self, name: &str) -> Result<u64, Malformed> {
+        let bytes = self.array(name)?;
+        self.note(&bytes, name, String::new);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// As [`Cursor::sum64`].
+    pub(crate) fn sum32(&mut self, name: &str) -> Result<u32, Malformed> {
+        let bytes = self.array(name)?;
+        self.note(&bytes, name, String::new);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// A store id: read, never shown.
+    pub(crate) fn store_id(&mut self) -> Result<super::StoreId, Malformed> {
+        let id = self.array("store id")?;
+        let offset = self.offset() - 16;
+        if let Some(trace) = self.trace.as_mut() {
+            let value = "not shown".to_owned();
+            trace.push(Field { offset, bytes: None, name: "store id".to_owned(), value });
+        }
+        Ok(id)
+    }
+
+    pub(crate) fn bytes(&mut self, len: usize, name: &str) -> Result<&'a [u8], Malformed> {
+        let bytes = self.take(len, name)?;
+        self.note(bytes, name, || format!("{len} bytes"));
+        Ok(bytes)
+    }
+
+    pub(crate) fn magic(&mut self, magic: &[u8; 8]) -> Result<(), Malformed> {
+        let start = self.offset();
+        let found: [u8; 8] = self.array("magic")?;
+        self.note(&found, "magic", || String::from_utf8_lossy(&found).trim_end_matches('\0').to_owned());
+        if found != *magic {
+            let name = String::from_utf8_lossy(magic);
+            return Err(Malformed::new(start, format!("it does not begin with {}", name.trim_end_matches('\0'))));
+        }
+        Ok(())
+    }
+
+    /// The format version: one above ours is an error of its own.
+    pub(crate) fn version(&mut self) -> Result<(), Malformed> {
+        let start = self.offset();
+        match self.u16("format version")? {
+            1..=super::VERSION => Ok(()),
+            0 => Err(Malformed::new(start, "format version 0 does not exist")),
+            newer => Err(Malformed { version: Some(newer), ..Malformed::new(start, "a newer format version") }),
+        }
+    }
+
+    /// Bytes that must be zero.
+    pub(crate) fn zeros(&mut self, len: usize, name: &str) -> Result<(), Malformed> {
+        let start = self.offset();
+        let bytes = self.take(len, name)?;
+        if len > 0 {
+            self.note(&bytes[..len.min(8)], name, || format!("{len} bytes"));
+        }
+        match bytes.iter().position(|byte| *byte != 0) {
+            Some(at) => Err(Malformed::new(start + at as u64, format!("{name} is not zero"))),
+            None => Ok(()),
+        }
+    }
+
+    /// A number of things of at least `bytes_each` bytes: refused if they cannot be there.
+    pub(crate) fn count(&mut self, bytes_each: usize, name: &str) -> Result<usize, Malformed> {
+        let start = self.offset();
+        let count = self.u32(name)? as usize;
+        match count.checked_mul(bytes_each) {
+            Some(bytes) if bytes <= self.remaining() => Ok(count),
+            _ => Err(Malformed::new(start, format!("{name} is {count}, more than there is room for"))),
+        }
+    }
+}
+
+/// Fields written front to back into bytes that are long enough (our own arithmetic sized them).
+pub(crate) struct Writer<'a> {
+    bytes: &'a mut [u8],
+    at: usize,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(bytes: &'a mut [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.bytes[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+        self
+    }
+
+    pub(crate) fn u8(&mut self, value: u8) -> &mut Self {
+        self.bytes(&[value])
+    }
+
+    pub(crate) fn u16(&mut self, value: u16) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    pub(crate) fn u32(&mut self, value: u32) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    pub(crate) fn u64(&mut self, value: u64) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    pub(crate) fn zeros(&mut self, len: usize) -> &mut Self {
+        self.bytes[self.at..self.at + len].fill(0);
+        self.at += len;
+        self
+    }
+
+    /// Zeros to the end: buffers are reused, and padding is part of what a checksum covers.
+    pub(crate) fn pad(&mut self) {
+        let rest = self.bytes.len() - self.at;
+        self.zeros(rest);
+    }
+}
+
+/// A length as a field: everything that is written has been checked against `options` before.
+pub(crate) fn field(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or_else(|_| unreachable!("limits keep every count below 2^32, this is {len}"))
+}

@@ -1,0 +1,59 @@
+//! Any structure as annotated bytes: offset, hex, what it is.
+//!
+//! Made by the decoders themselves, so that a dump cannot say anything but what the code reads. Used by the
+//! golden dumps of docs/format.md. A store id is never shown.
+//!
+//! Not here: the fields (each decoder names its own).
+
+use std::fmt::Write;
+
+use super::cursor::Field;
+use super::manifest::Manifest;
+use super::record::{Place, decode_traced};
+use super::sums::{Home, Sums};
+use super::{Malformed, StoreId};
+
+/// Bytes of one field that are shown.
+const SHOWN: usize = 16;
+
+/// The lines of a record's dump.
+pub(crate) fn record(bytes: &[u8], place: Place, store: &StoreId) -> Result<String, Malformed> {
+    let mut fields = Vec::new();
+    decode_traced(bytes, place, store, Some(&mut fields))?;
+    Ok(lines(&fields))
+}
+
+/// The lines of a manifest's dump.
+pub(crate) fn manifest(bytes: &[u8], generation: u64) -> Result<String, Malformed> {
+    let mut fields = Vec::new();
+    Manifest::decode_traced(bytes, generation, Some(&mut fields))?;
+    Ok(lines(&fields))
+}
+
+/// The lines of a dump of a segment's sums.
+pub(crate) fn sums(bytes: &[u8], home: Home, store: &StoreId) -> Result<String, Malformed> {
+    let mut fields = Vec::new();
+    Sums::decode_traced(bytes, home, store, Some(&mut fields))?;
+    Ok(lines(&fields))
+}
+
+fn lines(fields: &[Field]) -> String {
+    let mut text = String::new();
+    for field in fields {
+        let mut hex = String::new();
+        match &field.bytes {
+            None => hex.push_str("................"),
+            Some(bytes) => {
+                bytes.iter().take(SHOWN).for_each(|byte| {
+                    let _ = write!(hex, "{byte:02x}");
+                });
+                if bytes.len() > SHOWN {
+                    hex.push_str("..");
+                }
+            }
+        }
+        let value = if field.value.is_empty() { String::new() } else { format!(": {}", field.value) };
+        let _ = writeln!(text, "{:06x}  {hex:<34}  {}{value}", field.offset, field.name);
+    }
+    text
+}

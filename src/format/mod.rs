@@ -1,0 +1,145 @@
+//! Everything that is ever on disk, as pure functions on bytes. The description is docs/format.md.
+//!
+//! Little-endian, whole pages, padding zero and checked, tag 0 never valid. Pieces that say where they belong
+//! (records, manifests, sums) are checksummed together with a [`Salt`]: a right piece in a wrong place, of
+//! another epoch or of another store is refused.
+//!
+//! Decoders take bytes that anybody may have written: they return [`Malformed`], never panic, and allocate no
+//! more than the input's size.
+//!
+//! Not here: paths, files, what a piece means for the store (`log`, `store`).
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use crate::error::Error;
+
+mod cursor;
+pub(crate) mod dump;
+pub(crate) mod manifest;
+pub(crate) mod record;
+mod sheet;
+pub(crate) mod sums;
+
+/// The format version that this library writes, and the newest that it reads.
+pub(crate) const VERSION: u16 = 1;
+/// Bytes of a raw file under one checksum.
+pub(crate) const CHUNK: u64 = 64 << 10;
+const PAGE: usize = crate::disk::PAGE;
+
+const _: () = assert!(CHUNK.is_multiple_of(PAGE as u64));
+
+/// What makes this store's pieces different from every other store's. Shown nowhere.
+pub(crate) type StoreId = [u8; 16];
+
+/// Bytes that are not what docs/format.md says: where (from the start of the file), and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    pub(crate) offset: u64,
+    pub(crate) what: Cow<'static, str>,
+    /// A format version above ours, where that is what is wrong.
+    pub(crate) version: Option<u16>,
+}
+
+impl Malformed {
+    pub(crate) fn new(offset: u64, what: impl Into<Cow<'static, str>>) -> Self {
+        Self { offset, what: what.into(), version: None }
+    }
+
+    /// The error to return, with the path that only the caller knows.
+    pub(crate) fn at(self, path: &Path) -> Error {
+        match self.version {
+            Some(found) => Error::Version { path: path.to_path_buf(), found, newest: VERSION },
+            None => Error::corrupt(path, self.offset, self.what),
+        }
+    }
+}
+
+/// Which kind of piece a salt is for.
+#[derive(Clone, Copy, Debug)]
+enum Piece {
+    Record = 1,
+    Manifest = 2,
+    Sums = 3,
+}
+
+/// Where a piece belongs, as the first bytes of what its checksum covers.
+struct Salt([u8; 48]);
+
+impl Salt {
+    /// `file`, `position` and `age` are: for a record its log file, page and epoch; for a manifest 0, its
+    /// generation, 0; for sums 0, the slot, the segment's number.
+    fn new(store: &StoreId, piece: Piece, file: u64, position: u64, age: u64) -> Self {
+        let mut salt = [0; 48];
+        salt[0] = piece as u8;
+        salt[8..16].copy_from_slice(&file.to_le_bytes());
+        salt[16..24].copy_from_slice(&position.to_le_bytes());
+        salt[24..32].copy_from_slice(&age.to_le_bytes());
+        salt[32..48].copy_from_slice(store);
+        Self(salt)
+    }
+
+    fn crc64(&self, pieces: &[&[u8]]) -> u64 {
+        let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+        digest.update(&self.0);
+        pieces.iter().for_each(|piece| digest.update(piece));
+        digest.finalize()
+    }
+
+    fn crc32(&self, pieces: &[&[u8]]) -> u32 {
+        pieces.iter().fold(crc32c(&self.0), |sum, piece| crc32c_extend(sum, piece))
+    }
+}
+
+/// CRC-32C (RFC 3720, appendix B.4) of `bytes`.
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
+    crc32c_extend(0, bytes)
+}
+
+/// The CRC-32C of what `sum` is the checksum of, followed by `bytes`.
+pub(crate) fn crc32c_extend(sum: u32, bytes: &[u8]) -> u32 {
+    let state = u64::from(sum ^ u32::MAX);
+    let mut digest = crc_fast::Digest::new_with_init_state(crc_fast::CrcAlgorithm::Crc32Iscsi, state);
+    digest.update(bytes);
+    low_half(digest.finalize())
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the upper half of a 32-bit checksum is zero")]
+fn low_half(sum: u64) -> u32 {
+    sum as u32
+}
+
+/// How many chunks the bytes below `end` begin.
+pub(crate) fn chunks(end: u64) -> u64 {
+    end.div_ceil(CHUNK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crc32c_matches_rfc_3720_and_extends() {
+        assert_eq!(crc32c(b"123456789"), 0xE306_9283);
+        assert_eq!(crc32c(&[0; 32]), 0x8A91_36AA);
+        let bytes: Vec<u8> = (0..1000_u32).map(|i| (i * 7) as u8).collect();
+        for cut in [0, 1, 63, 64, 500, 999, 1000] {
+            assert_eq!(crc32c_extend(crc32c(&bytes[..cut]), &bytes[cut..]), crc32c(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_salt_tells_every_place_apart() {
+        let sums: Vec<u64> = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+            .iter()
+            .flat_map(|&(file, position, age)| {
+                [Piece::Record, Piece::Manifest, Piece::Sums]
+                    .map(|piece| Salt::new(&[7; 16], piece, file, position, age).crc64(&[b"same"]))
+            })
+            .collect();
+        let mut unique = sums.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), sums.len());
+    }
+}
