@@ -1,0 +1,94 @@
+//! Errors and other mishaps, ordered beforehand.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+/// What happens to an operation instead of success. Whether it had an effect, in part or whole, is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails with this number.
+    Error(Errno),
+    /// A read or write ends after so many bytes; other operations are as ever.
+    Short(usize),
+    /// It never completes.
+    Hang,
+}
+
+impl Fault {
+    /// The device reports an error.
+    pub const IO: Fault = Fault::Error(Errno::EIO);
+    /// There is no space left.
+    pub const FULL: Fault = Fault::Error(Errno::ENOSPC);
+}
+
+pub(super) fn error(errno: Errno) -> io::Error {
+    io::Error::from_raw_os_error(errno as i32)
+}
+
+/// The kinds of operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the operation of the seam that has this name")]
+pub enum Kind {
+    Lock,
+    Open,
+    List,
+    CreateDir,
+    Rename,
+    Remove,
+    SyncDir,
+    SyncFiles,
+    Read,
+    Write,
+    /// A write through a handle of [`Mode::WriteDurable`](crate::disk::Mode::WriteDurable).
+    WriteDurable,
+    Grow,
+    Len,
+    Close,
+}
+
+impl Kind {
+    fn changes_the_disk(self) -> bool {
+        !matches!(self, Kind::Lock | Kind::List | Kind::Read | Kind::Len | Kind::Close)
+    }
+}
+
+/// The moment of an operation at which a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// It was handed over, no more: it may come to pass in part, whole, later or never.
+    InFlight,
+    /// It took effect; the caller does not hear of it.
+    Done,
+}
+
+/// The mishaps ordered for one process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Orders {
+    pub(super) crash: Option<(u64, Moment)>,
+    pub(super) at: BTreeMap<u64, Fault>,
+    pub(super) from: Option<(u64, Fault)>,
+    pub(super) next: Vec<(Kind, OsString, Fault)>,
+}
+
+impl Orders {
+    pub(super) fn has_any(&self) -> bool {
+        !self.at.is_empty() || self.from.is_some() || !self.next.is_empty()
+    }
+
+    /// The mishap of this operation, if one was ordered.
+    pub(super) fn take(&mut self, number: u64, kind: Kind, path: &Path) -> Option<Fault> {
+        if let Some(fault) = self.at.remove(&number) {
+            return Some(fault);
+        }
+        let matches = |(of, name, _): &(Kind, OsString, Fault)| *of == kind && path.ends_with(name);
+        if let Some(place) = self.next.iter().position(matches) {
+            return Some(self.next.remove(place).2);
+        }
+        let (from, fault) = self.from?;
+        (number >= from && kind.changes_the_disk()).then_some(fault)
+    }
+}
