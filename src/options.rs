@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 pub const COLUMNS_MAX: usize = 4096;
 /// Bytes in a column's name.
 pub const NAME_BYTES_MAX: usize = 255;
-/// Bytes in all names and values of a schema's metadata.
+/// Bytes in all names and values of a schema's metadata, and 8 for each pair.
 pub const METADATA_BYTES_MAX: usize = 64 << 10;
 /// Bytes in one value.
 pub const VALUE_BYTES_MAX: u64 = u32::MAX as u64;

@@ -203,10 +203,11 @@ impl Schema {
     /// The same schema with one more pair of the caller's own words.
     ///
     /// # Errors
-    /// `Limit` if all pairs together have more than 64 KiB.
+    /// `Limit` if all pairs together have more than 64 KiB, 8 bytes for each pair included.
     pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Result<Self> {
         self.metadata.push((name.into(), value.into()));
-        let given: usize = self.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        // 8 bytes a pair, as it is stored: empty pairs would be without number.
+        let given: usize = self.metadata.iter().map(|(name, value)| 8 + name.len() + value.len()).sum();
         if given > METADATA_BYTES_MAX {
             let (given, max) = (given as u64, METADATA_BYTES_MAX as u64);
             return Err(Error::Limit { what: "the metadata's bytes".into(), given, max });

@@ -64,7 +64,10 @@ impl<'a, 't> Cursor<'a, 't> {
     }
 
     fn note(&mut self, bytes: &[u8], name: &str, value: impl FnOnce() -> String) {
-        let offset = self.offset() - bytes.len() as u64;
+        self.note_at(self.offset() - bytes.len() as u64, bytes, name, value);
+    }
+
+    fn note_at(&mut self, offset: u64, bytes: &[u8], name: &str, value: impl FnOnce() -> String) {
         if let Some(trace) = self.trace.as_mut() {
             trace.push(Field { offset, bytes: Some(bytes.to_vec()), name: name.to_owned(), value: value() });
         }
@@ -103,6 +106,50 @@ impl<'a, 't> Cursor<'a, 't> {
         Ok(value)
     }
 
+    /// A number that counts: bounded, so that arithmetic on it cannot overflow.
+    pub(crate) fn number(&mut self, name: &str) -> Result<u64, Malformed> {
+        let start = self.offset();
+        match self.u64(name)? {
+            number if number < super::NUMBER_MAX => Ok(number),
+            number => {
+                Err(Malformed::new(start, format!("{name} is {number}, which nobody can have counted to")))
+            }
+        }
+    }
+
+    /// The number of a slot: as [`Cursor::number`].
+    pub(crate) fn slot(&mut self) -> Result<u32, Malformed> {
+        let start = self.offset();
+        match self.u32("slot")? {
+            slot if slot < super::SLOT_MAX => Ok(slot),
+            slot => Err(Malformed::new(start, format!("slot is {slot}, which nobody can have counted to"))),
+        }
+    }
+
+    /// Keys, which never go back.
+    pub(crate) fn keys(&mut self, count: usize, name: &str) -> Result<Vec<u64>, Malformed> {
+        if count > self.remaining() / 8 {
+            return Err(self.malformed(format!("{name} goes beyond the end")));
+        }
+        let mut keys = Vec::with_capacity(count);
+        for _ in 0..count {
+            let key = self.u64(name)?;
+            if keys.last().is_some_and(|last| key < *last) {
+                return Err(self.malformed(format!("{name} is below the one before")));
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
+    /// Checksums of chunks.
+    pub(crate) fn sums(&mut self, count: usize) -> Result<Vec<u32>, Malformed> {
+        if count > self.remaining() / 4 {
+            return Err(self.malformed("the sums go beyond the end"));
+        }
+        (0..count).map(|_| self.sum32("sum of a chunk")).collect()
+    }
+
     /// A checksum: shown without its value, which says nothing to a reader.
     pub(crate) fn sum64(&mut self, name: &str) -> Result<u64, Malformed> {
         let bytes = self.array(name)?;
@@ -134,25 +181,28 @@ impl<'a, 't> Cursor<'a, 't> {
         Ok(bytes)
     }
 
+    pub(crate) fn text(&mut self, len: usize, name: &str) -> Result<&'a str, Malformed> {
+        let start = self.offset();
+        let bytes = self.take(len, name)?;
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return Err(Malformed::new(start, format!("a {name} is not UTF-8")));
+        };
+        self.note(bytes, name, || format!("{text:?}"));
+        Ok(text)
+    }
+
     pub(crate) fn magic(&mut self, magic: &[u8; 8]) -> Result<(), Malformed> {
         let start = self.offset();
         let found: [u8; 8] = self.array("magic")?;
         self.note(&found, "magic", || String::from_utf8_lossy(&found).trim_end_matches('\0').to_owned());
         if found != *magic {
             let name = String::from_utf8_lossy(magic);
-            return Err(Malformed::new(start, format!("it does not begin with {}", name.trim_end_matches('\0'))));
+            return Err(Malformed::new(
+                start,
+                format!("it does not begin with {}", name.trim_end_matches('\0')),
+            ));
         }
         Ok(())
-    }
-
-    /// The format version: one above ours is an error of its own.
-    pub(crate) fn version(&mut self) -> Result<(), Malformed> {
-        let start = self.offset();
-        match self.u16("format version")? {
-            1..=super::VERSION => Ok(()),
-            0 => Err(Malformed::new(start, "format version 0 does not exist")),
-            newer => Err(Malformed { version: Some(newer), ..Malformed::new(start, "a newer format version") }),
-        }
     }
 
     /// Bytes that must be zero.
@@ -160,7 +210,7 @@ impl<'a, 't> Cursor<'a, 't> {
         let start = self.offset();
         let bytes = self.take(len, name)?;
         if len > 0 {
-            self.note(&bytes[..len.min(8)], name, || format!("{len} bytes"));
+            self.note_at(start, &bytes[..len.min(8)], name, || format!("{len} bytes"));
         }
         match bytes.iter().position(|byte| *byte != 0) {
             Some(at) => Err(Malformed::new(start + at as u64, format!("{name} is not zero"))),
@@ -175,6 +225,19 @@ impl<'a, 't> Cursor<'a, 't> {
         match count.checked_mul(bytes_each) {
             Some(bytes) if bytes <= self.remaining() => Ok(count),
             _ => Err(Malformed::new(start, format!("{name} is {count}, more than there is room for"))),
+        }
+    }
+}
+
+/// Whether we can read this format version. Asked when the checksum has been found right: only then does the
+/// piece really say so. One above ours is an error of its own.
+pub(crate) fn check_version(found: u16, offset: u64) -> Result<(), Malformed> {
+    match found {
+        1..=super::VERSION => Ok(()),
+        0 => Err(Malformed::new(offset, "format version 0 does not exist").in_intact()),
+        newer => {
+            let what = "a newer format version";
+            Err(Malformed { version: Some(newer), ..Malformed::new(offset, what).in_intact() })
         }
     }
 }

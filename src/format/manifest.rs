@@ -8,9 +8,9 @@
 use super::cursor::{Cursor, Field, Writer, field};
 use super::record::Place;
 use super::sheet::{self, Title};
-use super::{CHUNK, Malformed, PAGE, Piece, StoreId, chunks};
+use super::{FILE_BYTES_MAX, Malformed, NUMBER_MAX, PAGE, Piece, StoreId, chunks};
 use crate::options::{COLUMNS_MAX, LOG_BYTES_MAX, NOTE_BYTES_MAX};
-use crate::schema::{Column, Kind, KeyUnit, Nulls, Schema};
+use crate::schema::{Column, KeyUnit, Kind, Nulls, Schema};
 
 const MAGIC: &[u8; 8] = b"TLMANIFE";
 
@@ -117,7 +117,13 @@ impl Manifest {
         if let Some(note) = &self.note {
             section(&mut content, TAG_NOTE, note);
         }
-        sheet::encode(title(self.generation), &self.store, &content)
+        let sheet = sheet::encode(title(self.generation), &self.store, &content);
+        debug_assert_eq!(
+            Self::decode(&sheet, self.generation).as_ref(),
+            Ok(self),
+            "what is written can be read"
+        );
+        sheet
     }
 
     /// From the whole file `manifest-<generation>`.
@@ -131,6 +137,10 @@ impl Manifest {
         trace: Option<&mut Vec<Field>>,
     ) -> Result<Self, Malformed> {
         let (store, mut from) = sheet::decode(bytes, title(generation), None, trace)?;
+        Self::decode_content(store, generation, &mut from).map_err(Malformed::in_intact)
+    }
+
+    fn decode_content(store: StoreId, generation: u64, from: &mut Cursor<'_, '_>) -> Result<Self, Malformed> {
         let (mut schema, mut log, mut finished, mut active, mut note) = (None, None, Vec::new(), None, None);
         let mut last_tag = 0;
         while from.remaining() > 0 {
@@ -143,10 +153,10 @@ impl Manifest {
             }
             last_tag = tag;
             match tag {
-                TAG_SCHEMA => schema = Some(decode_schema(&mut from)?),
-                TAG_LOG => log = Some(decode_log(&mut from)?),
-                TAG_FINISHED => finished = decode_finished(&mut from)?,
-                TAG_ACTIVE => active = Some(decode_active(&mut from)?),
+                TAG_SCHEMA => schema = Some(decode_schema(from)?),
+                TAG_LOG => log = Some(decode_log(from)?),
+                TAG_FINISHED => finished = decode_finished(from)?,
+                TAG_ACTIVE => active = Some(decode_active(from)?),
                 TAG_NOTE if len <= NOTE_BYTES_MAX => note = Some(from.bytes(len, "note")?.to_vec()),
                 TAG_NOTE => return Err(from.malformed("a note is longer than its limit")),
                 _ => return Err(from.malformed(format!("a manifest has no section {tag}"))),
@@ -169,6 +179,9 @@ impl Manifest {
         if self.active.is_some() != self.log.at.is_some() {
             return Err("a log and an active segment come together");
         }
+        if !(1..NUMBER_MAX).contains(&self.generation) {
+            return Err("a generation is at least 1");
+        }
         let files = self.schema.files();
         let mut next_row = 0;
         let mut last_key = 0;
@@ -187,7 +200,11 @@ impl Manifest {
             if segment.first_key < last_key || segment.last_key < segment.first_key {
                 return Err("the keys of finished segments do not follow each other");
             }
-            next_row = next_row.checked_add(segment.rows).ok_or("more rows than can be counted")?;
+            // Neither is above 2^63: see `Cursor::number`.
+            next_row += segment.rows;
+            if next_row >= NUMBER_MAX {
+                return Err("more rows than can be counted");
+            }
             (last_key, number) = (segment.last_key, segment.number + 1);
         }
         let Some(active) = &self.active else {
@@ -197,9 +214,18 @@ impl Manifest {
             Some(width) => active.rows.checked_mul(width as u64) == Some(state.end + state.tail.len() as u64),
             None => true,
         });
-        let rows_end = active.first_row.checked_add(active.rows);
-        if active.files.len() != files.len() || !fixed || rows_end.is_none() {
+        let counted = active.rows < NUMBER_MAX - active.first_row;
+        if active.files.len() != files.len() || !fixed || !counted {
             return Err("the active segment's lengths do not match its rows");
+        }
+        if active.first_keys.first().is_some_and(|key| *key < last_key) {
+            return Err("the keys of the active segment do not follow the finished ones'");
+        }
+        let mut slots: Vec<u32> = self.finished.iter().map(|segment| segment.slot).collect();
+        slots.push(active.slot);
+        slots.sort_unstable();
+        if slots.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err("two segments lie in one slot");
         }
         if active.first_row != next_row || active.number < number || active.last_key < last_key {
             return Err("the active segment does not follow the finished ones");
@@ -257,20 +283,15 @@ fn decode_schema(from: &mut Cursor<'_, '_>) -> Result<Schema, Malformed> {
             _ => return Err(from.malformed("nulls is 0 or 1")),
         };
         let len = from.u16("bytes of the name")?;
-        columns.push(Column { name: text(from, len.into(), "name")?, kind, nulls });
+        columns.push(Column { name: from.text(len.into(), "name")?.to_owned(), kind, nulls });
     }
     let mut schema = Schema::new(columns).map_err(|error| from.malformed(error.to_string()))?.key_unit(unit);
     for _ in 0..from.count(8, "pairs of metadata")? {
         let (name, value) = (from.count(1, "bytes of the name")?, from.count(1, "bytes of the value")?);
-        let (name, value) = (text(from, name, "name")?, text(from, value, "value")?);
+        let (name, value) = (from.text(name, "name")?, from.text(value, "value")?);
         schema = schema.metadata(name, value).map_err(|error| from.malformed(error.to_string()))?;
     }
     Ok(schema)
-}
-
-fn text(from: &mut Cursor<'_, '_>, len: usize, name: &str) -> Result<String, Malformed> {
-    let bytes = from.bytes(len, name)?.to_vec();
-    String::from_utf8(bytes).map_err(|_| from.malformed(format!("a {name} is not UTF-8")))
 }
 
 fn unit_tag(unit: KeyUnit) -> u8 {
@@ -343,7 +364,7 @@ fn decode_log(from: &mut Cursor<'_, '_>) -> Result<Log, Malformed> {
     let next = Place { file: next_file, page: from.u32("position, page")? };
     let last = Place { file: last_file, page: from.u32("last record, page")? };
     let checksum = from.sum64("last record, checksum")?;
-    let (sequence, epoch) = (from.u64("next sequence")?, from.u64("epoch")?);
+    let (sequence, epoch) = (from.number("next sequence")?, from.number("epoch")?);
     from.zeros(8, "reserved")?;
     let fits = begun == 1 && next_file < 2 && last_file == next_file;
     if !fits || last.page >= next.page || next.page > pages || sequence < 2 || epoch == 0 {
@@ -372,13 +393,10 @@ fn decode_finished(from: &mut Cursor<'_, '_>) -> Result<Vec<Finished>, Malformed
     from.zeros(4, "reserved")?;
     let mut finished = Vec::with_capacity(count);
     for _ in 0..count {
-        let (number, slot) = (from.u64("segment")?, from.u32("slot")?);
+        let (number, slot) = (from.number("segment")?, from.slot()?);
         let files = from.count(8, "files")?;
-        let (first_row, rows) = (from.u64("first row")?, from.u64("rows")?);
+        let (first_row, rows) = (from.number("first row")?, from.number("rows")?);
         let (first_key, last_key) = (from.u64("first key")?, from.u64("last key")?);
-        if number == u64::MAX {
-            return Err(from.malformed("a segment's number is too large"));
-        }
         let lengths = (0..files).map(|_| length(from)).collect::<Result<_, _>>()?;
         finished.push(Finished { number, slot, first_row, rows, first_key, last_key, lengths });
     }
@@ -388,7 +406,7 @@ fn decode_finished(from: &mut Cursor<'_, '_>) -> Result<Vec<Finished>, Malformed
 /// A raw file's length: bounded, so that arithmetic on it cannot overflow.
 fn length(from: &mut Cursor<'_, '_>) -> Result<u64, Malformed> {
     let len = from.u64("length")?;
-    if len > CHUNK << 32 {
+    if len > FILE_BYTES_MAX {
         return Err(from.malformed("a file's length is beyond its limit"));
     }
     Ok(len)
@@ -414,9 +432,9 @@ fn encode_active(active: &Active) -> Vec<u8> {
 }
 
 fn decode_active(from: &mut Cursor<'_, '_>) -> Result<Active, Malformed> {
-    let (number, slot) = (from.u64("segment")?, from.u32("slot")?);
+    let (number, slot) = (from.number("segment")?, from.slot()?);
     let count = from.count(16, "files")?;
-    let (first_row, rows) = (from.u64("first row")?, from.u64("rows")?);
+    let (first_row, rows) = (from.number("first row")?, from.number("rows")?);
     let last_key = from.u64("last key")?;
     let mut files = Vec::with_capacity(count);
     for _ in 0..count {
@@ -425,11 +443,10 @@ fn decode_active(from: &mut Cursor<'_, '_>) -> Result<Active, Malformed> {
     let Some(keys) = files.first() else {
         return Err(from.malformed("a segment has a file of keys at least"));
     };
-    if number == u64::MAX || keys.sums.len() * 8 > from.remaining() {
-        return Err(from.malformed("there is not one first key for each chunk of keys"));
+    let first_keys = from.keys(keys.sums.len(), "first key of a chunk")?;
+    if first_keys.last().is_some_and(|key| *key > last_key) {
+        return Err(from.malformed("the last key is below the first one of a chunk"));
     }
-    let first_keys =
-        (0..keys.sums.len()).map(|_| from.u64("first key of a chunk")).collect::<Result<_, _>>()?;
     Ok(Active { number, slot, first_row, rows, last_key, files, first_keys })
 }
 
@@ -438,10 +455,10 @@ fn decode_active_file(from: &mut Cursor<'_, '_>) -> Result<ActiveFile, Malformed
     let len = length(from)?;
     let sums = usize::try_from(chunks(end)).unwrap_or(usize::MAX);
     let tail = len.checked_sub(end).filter(|tail| *tail < PAGE as u64 && end.is_multiple_of(PAGE as u64));
-    let (Some(tail), true) = (tail, sums <= from.remaining() / 4) else {
+    let Some(tail) = tail else {
         return Err(from.malformed("a file's lengths contradict each other"));
     };
-    let sums = (0..sums).map(|_| from.sum32("sum of a chunk")).collect::<Result<_, _>>()?;
+    let sums = from.sums(sums)?;
     // Under a page: it fits.
     let tail = from.bytes(usize::try_from(tail).unwrap_or(PAGE), "tail")?.to_vec();
     Ok(ActiveFile { end, tail, sums })

@@ -25,6 +25,12 @@ pub(crate) mod sums;
 pub(crate) const VERSION: u16 = 1;
 /// Bytes of a raw file under one checksum.
 pub(crate) const CHUNK: u64 = 64 << 10;
+/// Rows, records, epochs, generations, segments and slots are numbered below this (slots below 2^31), so that
+/// the next number can always be formed, whatever the bytes said.
+const NUMBER_MAX: u64 = 1 << 63;
+const SLOT_MAX: u32 = 1 << 31;
+/// The longest raw file: its pages are counted in 32 bits.
+pub(crate) const FILE_BYTES_MAX: u64 = u32::MAX as u64 * PAGE as u64;
 const PAGE: usize = crate::disk::PAGE;
 
 const _: () = assert!(CHUNK.is_multiple_of(PAGE as u64));
@@ -39,11 +45,18 @@ pub(crate) struct Malformed {
     pub(crate) what: Cow<'static, str>,
     /// A format version above ours, where that is what is wrong.
     pub(crate) version: Option<u16>,
+    /// The checksum matches: somebody wrote it like this, it is no torn write.
+    pub(crate) intact: bool,
 }
 
 impl Malformed {
     pub(crate) fn new(offset: u64, what: impl Into<Cow<'static, str>>) -> Self {
-        Self { offset, what: what.into(), version: None }
+        Self { offset, what: what.into(), version: None, intact: false }
+    }
+
+    /// The same, of bytes whose checksum matches.
+    fn in_intact(self) -> Self {
+        Self { intact: true, ..self }
     }
 
     /// The error to return, with the path that only the caller knows.

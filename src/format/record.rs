@@ -6,8 +6,8 @@
 //!
 //! Not here: where a record goes, and what its absence means (`log`).
 
-use super::cursor::{Cursor, Field, Writer, field};
-use super::{CHUNK, Malformed, PAGE, Piece, Salt, StoreId, VERSION, chunks};
+use super::cursor::{Cursor, Field, Writer, check_version, field};
+use super::{FILE_BYTES_MAX, Malformed, NUMBER_MAX, PAGE, Piece, Salt, StoreId, VERSION, chunks};
 use crate::options::NOTE_BYTES_MAX;
 
 const MAGIC: &[u8; 8] = b"TLRECORD";
@@ -153,7 +153,8 @@ impl Rows<'_> {
         to.u8(self.form as u8).zeros(3).u32(field(self.files.len()));
         for file in &self.files {
             to.u64(file.end).u64(file.len).u64(file.inline_from());
-            to.u32(file.first_chunk).u32(field(file.sums.len()));
+            // Without sums there is no first chunk: one way to say it.
+            to.u32(if file.sums.is_empty() { 0 } else { file.first_chunk }).u32(field(file.sums.len()));
         }
         self.files.iter().flat_map(|file| &file.sums).for_each(|sum| {
             to.u32(*sum);
@@ -168,9 +169,16 @@ impl Rows<'_> {
     }
 }
 
-/// Writes a record into `pages`, which are all its pages; returns its checksum.
-pub(crate) fn encode(to: &mut [u8], identity: Identity<'_>, rows: Option<&Rows<'_>>, note: Option<&[u8]>) -> u64 {
-    let pages = field(to.len() / PAGE);
+/// Writes a record into `to`, which are all its pages, as many as [`pages`] says; returns its checksum.
+pub(crate) fn encode(
+    to: &mut [u8],
+    identity: Identity<'_>,
+    rows: Option<&Rows<'_>>,
+    note: Option<&[u8]>,
+) -> u64 {
+    let pages = pages(rows.map(Rows::size), note.map(<[u8]>::len));
+    // A record of another length would be refused when it is read.
+    assert_eq!(to.len(), pages as usize * PAGE, "a record is written into exactly its pages");
     let mut body = Writer::new(&mut to[HEADER..]);
     if let Some(rows) = rows {
         rows.encode(&mut body);
@@ -190,6 +198,7 @@ pub(crate) fn encode(to: &mut [u8], identity: Identity<'_>, rows: Option<&Rows<'
     to[HEADER_SUM..HEADER_SUM + 8].copy_from_slice(&sum.to_le_bytes());
     let checksum = record_sum(&salt, to);
     to[RECORD_SUM..RECORD_SUM + 8].copy_from_slice(&checksum.to_le_bytes());
+    debug_assert_eq!(decode(to, identity.place, identity.store).err(), None, "what is written can be read");
     checksum
 }
 
@@ -197,20 +206,27 @@ fn salt(store: &StoreId, place: Place, epoch: u64) -> Salt {
     Salt::new(store, Piece::Record, place.file.into(), place.page.into(), epoch)
 }
 
+/// Both checksums count as zeros. With the header's own in it, this one would be the same whatever the header
+/// says: a CRC over bytes that are followed by their CRC is a constant.
 fn record_sum(salt: &Salt, bytes: &[u8]) -> u64 {
-    salt.crc64(&[&bytes[..RECORD_SUM], &[0; 8], &bytes[RECORD_SUM + 8..]])
+    salt.crc64(&[&bytes[..HEADER_SUM], &[0; 16], &bytes[RECORD_SUM + 8..]])
 }
 
 /// The header of the record that begins at `place`, if its own checksum holds: whatever became of the rest, a
 /// record of this store was begun here.
 pub(crate) fn decode_header(page: &[u8], place: Place, store: &StoreId) -> Result<Header, Malformed> {
-    header(&mut Cursor::new(&page[..HEADER], place.offset()), page, place, store)
+    header(&mut Cursor::new(page, place.offset()), page, place, store)
 }
 
-fn header(from: &mut Cursor<'_, '_>, page: &[u8], place: Place, store: &StoreId) -> Result<Header, Malformed> {
+fn header(
+    from: &mut Cursor<'_, '_>,
+    page: &[u8],
+    place: Place,
+    store: &StoreId,
+) -> Result<Header, Malformed> {
     from.magic(MAGIC)?;
-    from.version()?;
-    from.zeros(2, "reserved")?;
+    let version = from.u16("format version")?;
+    let reserved = from.u16("reserved")?;
     let pages = from.u32("pages")?;
     let id = from.store_id()?;
     let header = Header {
@@ -226,11 +242,26 @@ fn header(from: &mut Cursor<'_, '_>, page: &[u8], place: Place, store: &StoreId)
     if sum != expected || id != *store {
         return Err(Malformed::new(place.offset(), "the checksum of a record's header does not match"));
     }
-    let room = u64::from(header.pages).saturating_mul(PAGE as u64).saturating_sub(HEADER as u64);
-    if header.pages == 0 || header.body_bytes > room {
-        return Err(Malformed::new(place.offset() + 64, "a record's sections are longer than the record"));
-    }
+    check_version(version, place.offset() + 8)?;
+    header.check(reserved).map_err(|what| Malformed::new(place.offset(), what).in_intact())?;
     Ok(header)
+}
+
+impl Header {
+    fn check(&self, reserved: u16) -> Result<(), &'static str> {
+        let numbers = [self.epoch, self.sequence, self.generation];
+        if numbers.iter().any(|number| !(1..NUMBER_MAX).contains(number)) {
+            return Err("a record's epoch, sequence or generation is one that nobody can have counted to");
+        }
+        if self.sequence == 1 && self.previous != 0 {
+            return Err("the first record has no record before it");
+        }
+        let bytes = (HEADER as u64).saturating_add(self.body_bytes);
+        if u64::from(self.pages) != bytes.div_ceil(PAGE as u64) || reserved != 0 {
+            return Err("a record's length is not that of its sections");
+        }
+        Ok(())
+    }
 }
 
 /// The record in `bytes`, which are all the pages that its header names.
@@ -247,11 +278,22 @@ pub(super) fn decode_traced<'a>(
     let mut from = Cursor::new(bytes, place.offset()).traced(trace);
     let header = header(&mut from, bytes, place, store)?;
     let checksum = from.sum64("checksum of the record")?;
-    from.zeros(8, "reserved")?;
+    let reserved_at = from.offset();
+    let reserved = from.u64("reserved")?;
     let whole = bytes.len() == header.pages as usize * PAGE;
     if !whole || record_sum(&salt(store, place, header.epoch), bytes) != checksum {
         return Err(Malformed::new(place.offset(), "the checksum of a record does not match"));
     }
+    if reserved != 0 {
+        return Err(Malformed::new(reserved_at, "a reserved byte of a record is not zero").in_intact());
+    }
+    let (rows, note) = sections(&mut from, &header).map_err(Malformed::in_intact)?;
+    Ok(Record { header, checksum, rows, note })
+}
+
+type Sections<'a> = (Option<Rows<'a>>, Option<&'a [u8]>);
+
+fn sections<'a>(from: &mut Cursor<'a, '_>, header: &Header) -> Result<Sections<'a>, Malformed> {
     let (mut rows, mut note, mut last_tag) = (None, None, 0);
     let body_end = from.offset() + header.body_bytes;
     while from.offset() < body_end {
@@ -264,7 +306,7 @@ pub(super) fn decode_traced<'a>(
         }
         last_tag = tag;
         match tag {
-            TAG_ROWS => rows = Some(decode_rows(&mut from)?),
+            TAG_ROWS => rows = Some(decode_rows(from)?),
             TAG_NOTE if len <= NOTE_BYTES_MAX => note = Some(from.bytes(len, "note")?),
             TAG_NOTE => return Err(from.malformed("a note is longer than its limit")),
             _ => return Err(from.malformed(format!("a record has no section {tag}"))),
@@ -274,15 +316,21 @@ pub(super) fn decode_traced<'a>(
         }
         from.zeros(padded(len) - len, "padding")?;
     }
+    if from.offset() != body_end {
+        return Err(from.malformed("a record's sections go beyond their length"));
+    }
     let rest = from.remaining();
     from.zeros(rest, "padding")?;
-    Ok(Record { header, checksum, rows, note })
+    Ok((rows, note))
 }
 
 fn decode_rows<'a>(from: &mut Cursor<'a, '_>) -> Result<Rows<'a>, Malformed> {
-    let first_row = from.u64("first row")?;
-    let rows = from.u64("rows")?;
+    let first_row = from.number("first row")?;
+    let rows = from.number("rows")?;
     let last_key = from.u64("last key")?;
+    if rows == 0 || rows >= NUMBER_MAX - first_row {
+        return Err(from.malformed("a record adds no row, or more than can be counted"));
+    }
     let form = match from.u8("form")? {
         1 => Form::Small,
         2 => Form::Large,
@@ -295,17 +343,16 @@ fn decode_rows<'a>(from: &mut Cursor<'a, '_>) -> Result<Rows<'a>, Malformed> {
     }
     let mut shapes = Vec::with_capacity(count);
     for _ in 0..count {
-        shapes.push(Shape::decode(from)?);
+        shapes.push(Shape::decode(from, form)?);
     }
     let mut files = Vec::with_capacity(count);
     for shape in &shapes {
         files.push(shape.change(from)?);
     }
-    let keys = shapes[0].sums;
-    if keys * 8 > from.remaining() {
-        return Err(from.malformed("first keys go beyond the end"));
+    let first_keys = from.keys(shapes[0].sums, "first key of a chunk")?;
+    if first_keys.last().is_some_and(|key| *key > last_key) {
+        return Err(from.malformed("the last key is below the first one of a chunk"));
     }
-    let first_keys = (0..keys).map(|_| from.u64("first key of a chunk")).collect::<Result<_, _>>()?;
     for (file, shape) in files.iter_mut().zip(&shapes) {
         file.inline = from.bytes(shape.inline, "inline bytes")?;
     }
@@ -322,7 +369,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn decode(from: &mut Cursor<'_, '_>) -> Result<Self, Malformed> {
+    fn decode(from: &mut Cursor<'_, '_>, form: Form) -> Result<Self, Malformed> {
         let end = from.u64("bytes in the file")?;
         let len = from.u64("length")?;
         let inline_from = from.u64("inline bytes begin at")?;
@@ -333,18 +380,23 @@ impl Shape {
             return Err(from.malformed("inline bytes go beyond the record"));
         };
         // The sums, where there are any, end with the chunk that `end` is in.
-        let fits = sums == 0 || u64::from(first_chunk) + sums as u64 == chunks(end);
-        if end > len || !end.is_multiple_of(PAGE as u64) || end > CHUNK << 32 || inline_from < end || !fits {
+        let sums_fit = match sums {
+            0 => first_chunk == 0,
+            _ => u64::from(first_chunk) + sums as u64 == chunks(end),
+        };
+        let form_fits = match form {
+            Form::Small => sums == 0,
+            Form::Large => inline_from == end && inline < PAGE,
+        };
+        let in_order = end <= inline_from && len <= FILE_BYTES_MAX && end.is_multiple_of(PAGE as u64);
+        if !in_order || !sums_fit || !form_fits {
             return Err(from.malformed("a file's lengths contradict each other"));
         }
         Ok(Self { end, len, inline, first_chunk, sums })
     }
 
     fn change<'a>(&self, from: &mut Cursor<'_, '_>) -> Result<FileChange<'a>, Malformed> {
-        if self.sums * 4 > from.remaining() {
-            return Err(from.malformed("sums go beyond the end"));
-        }
-        let sums = (0..self.sums).map(|_| from.sum32("sum of a chunk")).collect::<Result<_, _>>()?;
+        let sums = from.sums(self.sums)?;
         Ok(FileChange { end: self.end, len: self.len, first_chunk: self.first_chunk, sums, inline: &[] })
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Not here: the content.
 
-use super::cursor::{Cursor, Field, Writer};
+use super::cursor::{Cursor, Field, Writer, check_version};
 use super::{Malformed, PAGE, Piece, Salt, StoreId, VERSION};
 
 /// Bytes before the content.
@@ -53,14 +53,14 @@ pub(super) fn decode<'a, 't>(
     };
     let mut from = Cursor::new(header, 0).traced(trace.as_deref_mut());
     from.magic(title.magic)?;
-    from.version()?;
-    from.zeros(6, "reserved")?;
+    let version = from.u16("format version")?;
+    let reserved = from.bytes(6, "reserved")?;
     let id = from.store_id()?;
     let number = from.u64("number")?;
     let content = from.u64("bytes of content")?;
     let slot = from.u32("slot")?;
     let sum = from.sum32("checksum")?;
-    from.zeros(8, "reserved")?;
+    let reserved_too = from.bytes(8, "reserved")?;
     let content = usize::try_from(content).ok().filter(|len| *len <= sheet.len() - HEADER);
     let Some(content) = content.filter(|len| (HEADER + len).next_multiple_of(PAGE) == sheet.len()) else {
         return Err(Malformed::new(40, "its length is not the one that it states"));
@@ -75,6 +75,13 @@ pub(super) fn decode<'a, 't>(
     if title.salt(&id).crc32(&pieces) != sum {
         return Err(Malformed::new(0, "its checksum does not match"));
     }
-    Cursor::new(&sheet[HEADER + content..], (HEADER + content) as u64).zeros(sheet.len() - HEADER - content, "padding")?;
+    check_version(version, 8)?;
+    if reserved.iter().chain(reserved_too).any(|byte| *byte != 0) {
+        return Err(Malformed::new(0, "a reserved byte of its header is not zero").in_intact());
+    }
+    let padding = &sheet[HEADER + content..];
+    Cursor::new(padding, (HEADER + content) as u64)
+        .zeros(padding.len(), "padding")
+        .map_err(Malformed::in_intact)?;
     Ok((id, Cursor::new(&sheet[HEADER..HEADER + content], HEADER as u64).traced(trace)))
 }

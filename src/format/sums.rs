@@ -33,7 +33,8 @@ fn title(home: Home) -> Title {
 
 /// Bytes of the file that holds the sums of files with these lengths.
 pub(crate) fn bytes(lengths: &[u64]) -> Option<u64> {
-    let of_files = lengths.iter().try_fold(0_u64, |sum, len| sum.checked_add(chunks(*len).checked_mul(4)?))?;
+    let of_files =
+        lengths.iter().try_fold(0_u64, |sum, len| sum.checked_add(chunks(*len).checked_mul(4)?))?;
     let content = (4 + 4 * lengths.len() as u64).checked_add(of_files)?;
     let content = content.checked_add(chunks(*lengths.first()?).checked_mul(8)?)?;
     content.checked_add(sheet::HEADER as u64)?.checked_next_multiple_of(PAGE as u64)
@@ -70,21 +71,23 @@ impl Sums {
         trace: Option<&mut Vec<Field>>,
     ) -> Result<Self, Malformed> {
         let (_, mut from) = sheet::decode(bytes, title(home), Some(store), trace)?;
+        Self::decode_content(&mut from).map_err(Malformed::in_intact)
+    }
+
+    fn decode_content(from: &mut Cursor<'_, '_>) -> Result<Self, Malformed> {
         let count = from.count(4, "files")?;
         let mut files = Vec::with_capacity(count);
         for _ in 0..count {
-            files.push(file(&mut from)?);
+            let chunks = from.count(4, "chunks")?;
+            files.push(from.sums(chunks)?);
         }
-        let keys = files.first().map_or(0, Vec::len);
-        if from.remaining() != keys * 8 {
+        let Some(keys) = files.first().map(Vec::len) else {
+            return Err(from.malformed("a segment has a file of keys at least"));
+        };
+        if from.remaining() / 8 != keys || !from.remaining().is_multiple_of(8) {
             return Err(from.malformed("there is not one first key for each chunk of keys"));
         }
-        let first_keys = (0..keys).map(|_| from.u64("first key of a chunk")).collect::<Result<_, _>>()?;
+        let first_keys = from.keys(keys, "first key of a chunk")?;
         Ok(Self { files, first_keys })
     }
-}
-
-fn file(from: &mut Cursor<'_, '_>) -> Result<Vec<u32>, Malformed> {
-    let count = from.count(4, "chunks")?;
-    (0..count).map(|_| from.sum32("sum of a chunk")).collect()
 }
