@@ -150,3 +150,30 @@ impl Error {
         Error::Corrupt { path: path.to_path_buf(), offset, what: what.into() }
     }
 }
+
+/// A disk operation that failed, before it is known what that means.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) action: &'static str,
+    pub(crate) path: PathBuf,
+    pub(crate) source: io::Error,
+}
+
+impl Refused {
+    pub(crate) fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self { action, path: path.to_path_buf(), source }
+    }
+
+    /// Where nothing is changed yet: lack of space is `Full`.
+    pub(crate) fn before_writing(self) -> Error {
+        if crate::disk::is_full(&self.source) {
+            return Error::Full { path: self.path, source: Arc::new(self.source) };
+        }
+        self.when_writing()
+    }
+
+    /// Where it stops the writer, whatever it is.
+    pub(crate) fn when_writing(self) -> Error {
+        Error::io(self.action, &self.path, self.source)
+    }
+}

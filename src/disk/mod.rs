@@ -9,16 +9,17 @@
 //! Not here: what is written, and in which order (`log`, `segment`, `store`).
 
 use std::ffi::OsString;
-use std::future::Future;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
-pub mod glommio;
-pub mod posix;
+mod buffers;
+mod glommio;
+mod posix;
 #[cfg(feature = "sim")]
 pub mod sim;
 
+pub(crate) use buffers::Buffers;
 pub use glommio::Glommio;
 pub use posix::Posix;
 

@@ -1,0 +1,91 @@
+//! Fixed-width values, end to end, little-endian.
+//!
+//! Whole slices at a time, so that a batch costs no more than its copy.
+//!
+//! Not here: nulls and offsets, which are raw values of their own.
+
+use byteorder::{ByteOrder, LittleEndian};
+
+/// A type that stands in a raw file.
+pub(crate) trait Raw: Copy + Default {
+    /// Bytes of one value.
+    const WIDTH: usize;
+
+    /// Writes `values` into `bytes`, `WIDTH` for each.
+    fn write(values: &[Self], bytes: &mut [u8]);
+
+    /// Reads as many values as `values` has room for.
+    fn read(bytes: &[u8], values: &mut [Self]);
+
+    /// Appends `values` to `bytes`.
+    fn append(values: &[Self], bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        bytes.resize(start + values.len() * Self::WIDTH, 0);
+        Self::write(values, &mut bytes[start..]);
+    }
+
+    /// All values in `bytes`, a whole number of them.
+    fn decode(bytes: &[u8]) -> Vec<Self> {
+        let mut values = vec![Self::default(); bytes.len() / Self::WIDTH];
+        Self::read(bytes, &mut values);
+        values
+    }
+}
+
+macro_rules! raw {
+    ($($type:ty, $width:literal, $write:ident, $read:ident;)*) => {$(
+        impl Raw for $type {
+            const WIDTH: usize = $width;
+
+            fn write(values: &[Self], bytes: &mut [u8]) {
+                LittleEndian::$write(values, bytes);
+            }
+
+            fn read(bytes: &[u8], values: &mut [Self]) {
+                LittleEndian::$read(bytes, values);
+            }
+        }
+    )*};
+}
+
+raw! {
+    u64, 8, write_u64_into, read_u64_into;
+    i64, 8, write_i64_into, read_i64_into;
+    f64, 8, write_f64_into, read_f64_into;
+    u32, 4, write_u32_into, read_u32_into;
+    i32, 4, write_i32_into, read_i32_into;
+    f32, 4, write_f32_into, read_f32_into;
+}
+
+/// A byte a value, 0 or 1.
+impl Raw for bool {
+    const WIDTH: usize = 1;
+
+    fn write(values: &[Self], bytes: &mut [u8]) {
+        values.iter().zip(bytes).for_each(|(value, byte)| *byte = u8::from(*value));
+    }
+
+    fn read(bytes: &[u8], values: &mut [Self]) {
+        values.iter_mut().zip(bytes).for_each(|(value, byte)| *value = *byte != 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_comes_back() {
+        let floats = [0.0, -0.0, f64::NAN, f64::from_bits(0x7FF8_0000_0000_BEEF), f64::INFINITY, f64::MIN];
+        let mut bytes = vec![9];
+        f64::append(&floats, &mut bytes);
+        let back: Vec<u64> = f64::decode(&bytes[1..]).iter().map(|value| value.to_bits()).collect();
+        assert_eq!(back, floats.map(f64::to_bits));
+        let mut bytes = Vec::new();
+        bool::append(&[true, false, true], &mut bytes);
+        assert_eq!(bytes, [1, 0, 1]);
+        assert_eq!(bool::decode(&bytes), [true, false, true]);
+        i32::append(&[i32::MIN, -1], &mut bytes);
+        assert_eq!(i32::decode(&bytes[3..]), [i32::MIN, -1]);
+    }
+}

@@ -1,0 +1,205 @@
+//! Finding the records of a log again, after a crash or a clean end.
+//!
+//! One pass over both files finds every page that begins a record (its header has a checksum of its own); then
+//! the chain is walked from the manifest's position by sequence and previous checksum. The record k that is
+//! missing at the chain's end was never acknowledged, unless a later one was begun anywhere: a writer begins k+1
+//! only when k is durable. Nothing is written here.
+//!
+//! Not here: what a record does to the store (`store::recover`).
+
+use std::path::Path;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::LogFile;
+use crate::disk::{Exact, File, PAGE, TRANSFER_BYTES_MAX, read_exact};
+use crate::error::{Error, Result};
+use crate::format::StoreId;
+use crate::format::manifest::LogPosition;
+use crate::format::record::{self, Header, Place, Record};
+
+/// Reads in flight while the log is looked through.
+const READS_IN_FLIGHT: usize = 4;
+
+/// Pages that one read brings, 1 MiB.
+const PAGES_A_READ: u32 = 256;
+const _: () = assert!(PAGES_A_READ as usize * PAGE == TRANSFER_BYTES_MAX);
+
+const UNREADABLE: &str = "read the log (salvage the store, or restore it from a copy):";
+
+/// Every record that was begun in a log, whether it is whole or not.
+pub(crate) struct Begun<'a, F: File> {
+    files: &'a [LogFile<F>; 2],
+    pages: u32,
+    store: &'a StoreId,
+    /// By file and page.
+    headers: Vec<(Place, Header)>,
+    window: Option<Window<F::Bytes>>,
+}
+
+/// What was read last, so that small records in a row cost one read together.
+struct Window<B> {
+    start: Place,
+    bytes: Exact<B>,
+}
+
+/// What stands where the chain ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nothing of the next record.
+    Clean,
+    /// The next record was begun here and is not whole: its commit was never acknowledged.
+    Torn(Place),
+}
+
+impl<'a, F: File> Begun<'a, F> {
+    /// Looks through both files.
+    ///
+    /// # Errors
+    /// `Io` if a page cannot be read; `Corrupt` if a file is shorter than the manifest says.
+    pub(crate) async fn find(files: &'a [LogFile<F>; 2], pages: u32, store: &'a StoreId) -> Result<Self> {
+        let bytes = u64::from(pages) * PAGE as u64;
+        let mut headers = Vec::new();
+        for (number, log) in (0..).zip(files) {
+            let len = log.file.len().await.map_err(|error| Error::io(UNREADABLE, &log.path, error))?;
+            if len < bytes {
+                return Err(Error::corrupt(&log.path, len, format!("a log file is {bytes} bytes long")));
+            }
+            let reads = (0..pages).step_by(PAGES_A_READ as usize).map(|page| {
+                let start = Place { file: number, page };
+                async move { Ok::<_, Error>((start, read(log, start, PAGES_A_READ.min(pages - page)).await?)) }
+            });
+            let mut reads = stream::iter(reads).buffered(READS_IN_FLIGHT);
+            while let Some((start, bytes)) = reads.try_next().await? {
+                for (page, bytes) in (start.page..).zip(bytes.chunks_exact(PAGE)) {
+                    let place = Place { page, ..start };
+                    if let Ok(header) = record::decode_header(bytes, place, store) {
+                        headers.push((place, header));
+                    }
+                }
+            }
+        }
+        Ok(Self { files, pages, store, headers, window: None })
+    }
+
+    /// The path of the file that a place is in.
+    pub(crate) fn path(&self, place: Place) -> &Path {
+        &self.files[usize::from(place.file)].path
+    }
+
+    fn header(&self, place: Place) -> Option<&Header> {
+        let index = self.headers.binary_search_by_key(&(place.file, place.page), |(at, _)| (at.file, at.page));
+        Some(&self.headers[index.ok()?].1)
+    }
+
+    /// Loads the whole record that begins at `place`; false where none does.
+    async fn load(&mut self, place: Place) -> Result<bool> {
+        let Some(header) = self.header(place) else { return Ok(false) };
+        let pages = header.pages;
+        if pages > self.pages - place.page {
+            return Ok(false);
+        }
+        let loaded = self.window.as_ref().is_some_and(|window| {
+            let last = window.start.page as usize + window.bytes.len() / PAGE;
+            window.start.file == place.file
+                && window.start.page <= place.page
+                && (place.page + pages) as usize <= last
+        });
+        if !loaded {
+            let log = &self.files[usize::from(place.file)];
+            let ahead = PAGES_A_READ.max(pages).min(self.pages - place.page);
+            let bytes = read(log, place, ahead).await?;
+            self.window = Some(Window { start: place, bytes });
+        }
+        Ok(true)
+    }
+
+    /// The whole, valid record that begins at `place`, if one does.
+    pub(crate) async fn record(&mut self, place: Place) -> Result<Option<Record<'_>>> {
+        if !self.load(place).await? {
+            return Ok(None);
+        }
+        let pages = self.header(place).map_or(0, |header| header.pages as usize);
+        let Some(window) = &self.window else { return Ok(None) };
+        let from = (place.page - window.start.page) as usize * PAGE;
+        let Some(bytes) = window.bytes.get(from..from + pages * PAGE) else { return Ok(None) };
+        Ok(record::decode(bytes, place, self.store).ok())
+    }
+
+    /// The place of the record that follows `at`: right behind the last one, or at the start of the other file.
+    pub(crate) async fn next(&mut self, at: &LogPosition) -> Result<Option<Place>> {
+        for place in self.candidates(at) {
+            let Some(header) = self.header(place).copied() else { continue };
+            let follows = header.sequence == at.sequence
+                && header.previous == at.checksum
+                && header.epoch >= at.epoch;
+            if follows && self.record(place).await?.is_some() {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    fn candidates(&self, at: &LogPosition) -> impl Iterator<Item = Place> + use<F> {
+        let behind = (at.next.page < self.pages).then_some(at.next);
+        behind.into_iter().chain([Place { file: 1 - at.next.file, page: 0 }])
+    }
+
+    /// What stands behind the last record of the chain.
+    ///
+    /// # Errors
+    /// `Corrupt` if a record with a later sequence was begun anywhere: then the missing one was acknowledged.
+    pub(crate) fn end(&self, at: &LogPosition) -> Result<End> {
+        let later = self.headers.iter().find(|(_, header)| header.sequence > at.sequence);
+        if let Some((place, later)) = later.filter(|_| !crate::mutant::is(crate::mutant::Mutant::NoLaterRecord)) {
+            let what = format!(
+                "record {} is damaged here or at the start of the other log file: record {} stands in {} at byte {}; \
+                 acknowledged rows are lost, salvage what is left or restore a copy",
+                at.sequence,
+                later.sequence,
+                self.path(*place).display(),
+                place.offset(),
+            );
+            return Err(Error::corrupt(self.path(at.next), at.next.offset(), what));
+        }
+        let torn = self.candidates(at).find(|place| {
+            self.header(*place).is_some_and(|header| {
+                header.sequence == at.sequence && header.previous == at.checksum && header.epoch >= at.epoch
+            })
+        });
+        Ok(torn.map_or(End::Clean, End::Torn))
+    }
+
+    /// Refuses a log that holds a record of a later manifest: the newest manifest is missing.
+    pub(crate) async fn check_generation(&mut self, newest: u64) -> Result<()> {
+        let later = self.headers.iter().filter(|(_, header)| header.generation > newest);
+        let later: Vec<Place> = later.map(|(place, _)| *place).collect();
+        for place in later {
+            if let Some(record) = self.record(place).await? {
+                let generation = record.header.generation;
+                let what = format!(
+                    "a record of manifest {generation} stands here, but the newest manifest is {newest}; \
+                     restore manifest-{generation}, or salvage the store"
+                );
+                return Err(Error::corrupt(self.path(place), place.offset(), what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Up to 1 MiB of a log file, or as much as one record needs.
+async fn read<F: File>(log: &LogFile<F>, start: Place, pages: u32) -> Result<Exact<F::Bytes>> {
+    let len = pages as usize * PAGE;
+    let refused = |error| Error::io(UNREADABLE, &log.path, error);
+    if len <= TRANSFER_BYTES_MAX {
+        return read_exact(&log.file, start.offset(), len).await.map_err(refused);
+    }
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let part = (len - bytes.len()).min(TRANSFER_BYTES_MAX);
+        let part = read_exact(&log.file, start.offset() + bytes.len() as u64, part).await;
+        bytes.extend_from_slice(&part.map_err(refused)?);
+    }
+    Ok(Exact::Pieces(bytes))
+}

@@ -1,0 +1,461 @@
+//! Rows that are appended but not committed: memory only, never waits.
+//!
+//! Each call appends all of its rows or, with an error, nothing. The bytes are laid out as raw files hold them,
+//! except that offsets count from the first pending row until a commit knows where that stands.
+//!
+//! Not here: making rows durable (`writer`), a group of callers (`appender`).
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::codec::raw::Raw;
+use crate::error::{Error, Result};
+use crate::options::{NOTE_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::schema::{Column, ColumnId, Kind, Nulls, Role, Schema};
+use crate::value::{Value, Values};
+
+/// Rows waiting for a commit.
+#[derive(Debug)]
+pub struct Pending {
+    schema: Arc<Schema>,
+    /// The number that the first pending row will have.
+    first_row: u64,
+    rows: u64,
+    first_key: u64,
+    last_key: u64,
+    /// The newest committed key: what `clear` goes back to.
+    committed_key: u64,
+    /// For each raw file, its new bytes.
+    files: Vec<Vec<u8>>,
+    bytes: u64,
+    bytes_max: u64,
+    note: Option<Vec<u8>>,
+}
+
+/// How much was pending at some moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    rows: u64,
+    first_key: u64,
+    last_key: u64,
+    lengths: Vec<usize>,
+    bytes: u64,
+    note: Option<Vec<u8>>,
+}
+
+impl Pending {
+    /// Nothing pending behind `first_row` rows, the last of which has `last_key`.
+    pub(crate) fn new(schema: Arc<Schema>, first_row: u64, last_key: u64, bytes_max: u64) -> Self {
+        let files = vec![Vec::new(); schema.files().len()];
+        Self {
+            schema,
+            first_row,
+            rows: 0,
+            first_key: last_key,
+            last_key,
+            committed_key: last_key,
+            files,
+            bytes: 0,
+            bytes_max,
+            note: None,
+        }
+    }
+
+    /// Appends one row: `values` has one for each column, in the schema's order. Returns its row number, which
+    /// it keeps for ever once committed.
+    ///
+    /// # Errors
+    /// `KeyOrder` for a key below the last one; `Schema` for a wrong number or kind of values, or a null where
+    /// none is allowed; `Limit` for what the pending rows, or any file, cannot hold.
+    pub fn append(&mut self, key: u64, values: &[Value<'_>]) -> Result<u64> {
+        if key < self.last_key {
+            return Err(Error::KeyOrder { index: 0, key, last: self.last_key });
+        }
+        self.check_count(values.len())?;
+        let schema = Arc::clone(&self.schema);
+        let mut bytes = 8;
+        for (column, value) in schema.columns().iter().zip(values) {
+            bytes += check_value(column, value)?;
+        }
+        self.check_room(bytes, 1)?;
+        self.files[0].extend_from_slice(&key.to_le_bytes());
+        for (id, value) in (0..).map(ColumnId).zip(values) {
+            self.push(id, value);
+        }
+        self.grew(1, key, key, bytes);
+        Ok(self.first_row + self.rows - 1)
+    }
+
+    /// Appends `keys.len()` rows: `values` has one entry for each column, in the schema's order, each of as many
+    /// values. Returns their row numbers. Costs no more than the copy.
+    ///
+    /// # Errors
+    /// As [`Pending::append`]; `index` in the error is the row's position in this batch.
+    pub fn append_batch(&mut self, keys: &[u64], values: &[Values<'_>]) -> Result<Range<u64>> {
+        let start = self.first_row + self.rows;
+        self.check_count(values.len())?;
+        let schema = Arc::clone(&self.schema);
+        for (column, values) in schema.columns().iter().zip(values) {
+            check_values(column, values, keys.len())?;
+        }
+        let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
+            return Ok(start..start);
+        };
+        check_order(self.last_key, keys)?;
+        let columns = schema.columns().iter().zip(values).map(|(column, values)| batch_bytes(column, values));
+        let rows = keys.len() as u64;
+        let bytes = columns.fold(rows * 8, u64::saturating_add);
+        self.check_room(bytes, rows)?;
+        u64::append(keys, &mut self.files[0]);
+        for (id, values) in (0..).map(ColumnId).zip(values) {
+            self.push_batch(id, values, None);
+        }
+        self.grew(rows, *first, *last, bytes);
+        Ok(start..start + rows)
+    }
+
+    /// Refuses, with `Conflict`, unless the store's committed and pending rows together are `rows`.
+    ///
+    /// # Errors
+    /// `Conflict`.
+    pub fn expect_rows(&mut self, rows: u64) -> Result<()> {
+        match self.first_row + self.rows {
+            found if found == rows => Ok(()),
+            found => Err(Error::Conflict { expected: rows, found }),
+        }
+    }
+
+    /// Lets up to 4 KiB of the caller's own state ride along: durable with the pending rows, or not at all. The
+    /// newest one is there after reopening. A second call before the commit replaces the first.
+    ///
+    /// # Errors
+    /// `Limit` for more than 4 KiB.
+    pub fn note(&mut self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() > NOTE_BYTES_MAX {
+            let (given, max) = (bytes.len() as u64, NOTE_BYTES_MAX as u64);
+            return Err(Error::Limit { what: "the note's length in bytes".into(), given, max });
+        }
+        self.note = Some(bytes.to_vec());
+        Ok(())
+    }
+
+    /// Forgets the pending rows and note.
+    pub fn clear(&mut self) {
+        self.files.iter_mut().for_each(Vec::clear);
+        self.rows = 0;
+        self.bytes = 0;
+        self.note = None;
+        self.first_key = self.committed_key;
+        self.last_key = self.committed_key;
+    }
+
+    /// How many rows are pending.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The number that the next appended row gets: committed and pending rows.
+    #[must_use]
+    pub fn next_row(&self) -> u64 {
+        self.first_row + self.rows
+    }
+
+    /// Bytes that the pending rows hold; `memory_bytes` at most.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What rows are appended against.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows == 0 && self.note.is_none()
+    }
+
+    pub(crate) fn first_row(&self) -> u64 {
+        self.first_row
+    }
+
+    pub(crate) fn first_key(&self) -> u64 {
+        self.first_key
+    }
+
+    pub(crate) fn last_key(&self) -> u64 {
+        self.last_key
+    }
+
+    pub(crate) fn pending_note(&self) -> Option<&[u8]> {
+        self.note.as_deref()
+    }
+
+    /// The new bytes of each raw file; offsets count from the first pending value.
+    pub(crate) fn files(&self) -> &[Vec<u8>] {
+        &self.files
+    }
+
+    /// What was pending is committed: go on behind it.
+    pub(crate) fn committed(&mut self) {
+        self.first_row += self.rows;
+        self.committed_key = self.last_key;
+        self.clear();
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            rows: self.rows,
+            first_key: self.first_key,
+            last_key: self.last_key,
+            lengths: self.files.iter().map(Vec::len).collect(),
+            bytes: self.bytes,
+            note: self.note.clone(),
+        }
+    }
+
+    /// Forgets what came since `mark`.
+    pub(crate) fn back_to(&mut self, mark: &Mark) {
+        self.rows = mark.rows;
+        self.first_key = mark.first_key;
+        self.last_key = mark.last_key;
+        self.bytes = mark.bytes;
+        self.note.clone_from(&mark.note);
+        for (file, len) in self.files.iter_mut().zip(&mark.lengths) {
+            file.truncate(*len);
+        }
+    }
+
+    fn grew(&mut self, rows: u64, first: u64, last: u64, bytes: u64) {
+        if self.rows == 0 {
+            self.first_key = first;
+        }
+        self.rows += rows;
+        self.last_key = last;
+        self.bytes += bytes;
+    }
+
+    fn check_count(&self, given: usize) -> Result<()> {
+        let expected = self.schema.columns().len();
+        if given == expected {
+            return Ok(());
+        }
+        let index = given.min(expected);
+        let column = self.schema.columns().get(index).map_or_else(|| index.to_string(), |c| c.name.clone());
+        let what = format!("a row has {expected} values, one for each column; there are {given}").into();
+        Err(Error::Schema { column, index: index as u64, what })
+    }
+
+    fn check_room(&self, bytes: u64, rows: u64) -> Result<()> {
+        let given = self.bytes.saturating_add(bytes);
+        if given > self.bytes_max {
+            let what = "the bytes of pending rows (memory_bytes; commit more often)".into();
+            return Err(Error::Limit { what, given, max: self.bytes_max });
+        }
+        match self.next_row().checked_add(rows) {
+            Some(_) => Ok(()),
+            None => Err(Error::Limit { what: "the number of rows".into(), given: rows, max: u64::MAX }),
+        }
+    }
+
+    fn push(&mut self, id: ColumnId, value: &Value<'_>) {
+        let places = self.schema.places(id);
+        let data = &mut self.files[places.data];
+        match value {
+            Value::U64(value) => data.extend_from_slice(&value.to_le_bytes()),
+            Value::I64(value) => data.extend_from_slice(&value.to_le_bytes()),
+            Value::F64(value) => data.extend_from_slice(&value.to_le_bytes()),
+            Value::U32(value) => data.extend_from_slice(&value.to_le_bytes()),
+            Value::I32(value) => data.extend_from_slice(&value.to_le_bytes()),
+            Value::F32(value) => data.extend_from_slice(&value.to_le_bytes()),
+            Value::Bool(value) => data.push(u8::from(*value)),
+            Value::Bytes(value) => data.extend_from_slice(value),
+            Value::Text(value) => data.extend_from_slice(value.as_bytes()),
+            Value::Null => {
+                if let Role::Fixed(width) = self.schema.files()[places.data].role {
+                    data.resize(data.len() + width, 0);
+                }
+            }
+        }
+        let end = data.len() as u64;
+        if let Some(offsets) = places.offsets {
+            self.files[offsets].extend_from_slice(&end.to_le_bytes());
+        }
+        if let Some(nulls) = places.nulls {
+            self.files[nulls].push(u8::from(*value == Value::Null));
+        }
+    }
+
+    fn push_batch(&mut self, id: ColumnId, values: &Values<'_>, nulls: Option<&[bool]>) {
+        if let Values::Nullable { values, nulls } = values {
+            return self.push_batch(id, values, Some(nulls));
+        }
+        let places = self.schema.places(id);
+        let data = &mut self.files[places.data];
+        match values {
+            Values::U64(values) => push_fixed(data, values, nulls),
+            Values::I64(values) => push_fixed(data, values, nulls),
+            Values::F64(values) => push_fixed(data, values, nulls),
+            Values::U32(values) => push_fixed(data, values, nulls),
+            Values::I32(values) => push_fixed(data, values, nulls),
+            Values::F32(values) => push_fixed(data, values, nulls),
+            Values::Bool(values) => push_fixed(data, values, nulls),
+            Values::Bytes { data: bytes, ends } => self.push_bytes(id, bytes, ends, nulls),
+            Values::Text { data: text, ends } => self.push_bytes(id, text.as_bytes(), ends, nulls),
+            Values::Nullable { .. } => unreachable!("unwrapped above, and never nested"),
+        }
+        if let Some(file) = places.nulls {
+            match nulls {
+                Some(nulls) => bool::append(nulls, &mut self.files[file]),
+                None => {
+                    let len = self.files[file].len() + values.len();
+                    self.files[file].resize(len, 0);
+                }
+            }
+        }
+    }
+
+    fn push_bytes(&mut self, id: ColumnId, bytes: &[u8], ends: &[u64], nulls: Option<&[bool]>) {
+        let places = self.schema.places(id);
+        let Some(offsets) = places.offsets else {
+            unreachable!("bytes and text have offsets")
+        };
+        let base = self.files[places.data].len() as u64;
+        let Some(nulls) = nulls else {
+            self.files[places.data].extend_from_slice(bytes);
+            let offsets = &mut self.files[offsets];
+            ends.iter().for_each(|end| offsets.extend_from_slice(&(base + end).to_le_bytes()));
+            return;
+        };
+        let mut start = 0;
+        for (end, null) in ends.iter().zip(nulls) {
+            // `check_ends` has seen that these are in range.
+            let end = usize::try_from(*end).unwrap_or(bytes.len());
+            if !null {
+                self.files[places.data].extend_from_slice(&bytes[start..end]);
+            }
+            let kept = self.files[places.data].len() as u64;
+            self.files[offsets].extend_from_slice(&kept.to_le_bytes());
+            start = end;
+        }
+    }
+}
+
+fn push_fixed<T: Raw>(data: &mut Vec<u8>, values: &[T], nulls: Option<&[bool]>) {
+    let start = data.len();
+    T::append(values, data);
+    // The bytes of a null are zero, so that equal rows are equal bytes.
+    for (index, _) in nulls.into_iter().flatten().enumerate().filter(|(_, null)| **null) {
+        data[start + index * T::WIDTH..start + (index + 1) * T::WIDTH].fill(0);
+    }
+}
+
+/// The first key that goes back, if any. The common case is one pass without branches.
+fn check_order(last: u64, keys: &[u64]) -> Result<()> {
+    if keys[0] >= last && keys.is_sorted() {
+        return Ok(());
+    }
+    let mut last = last;
+    for (index, key) in (0..).zip(keys) {
+        if *key < last {
+            return Err(Error::KeyOrder { index, key: *key, last });
+        }
+        last = *key;
+    }
+    Ok(())
+}
+
+fn refuse(column: &Column, index: u64, what: impl Into<Cow<'static, str>>) -> Error {
+    Error::Schema { column: column.name.clone(), index, what: what.into() }
+}
+
+/// Bytes that a value takes in the column's files, if it belongs there.
+fn check_value(column: &Column, value: &Value<'_>) -> Result<u64> {
+    let nulls = u64::from(column.nulls == Nulls::Allowed);
+    let fixed = column.kind.width().unwrap_or(8) as u64 + nulls;
+    let len = match (value, value.kind()) {
+        (Value::Null, _) if column.nulls == Nulls::Allowed => 0,
+        (Value::Null, _) => return Err(refuse(column, 0, "nulls are not allowed here")),
+        (Value::Bytes(bytes), Some(kind)) if kind == column.kind => bytes.len() as u64,
+        (Value::Text(text), Some(kind)) if kind == column.kind => text.len() as u64,
+        (_, Some(kind)) if kind == column.kind => 0,
+        (_, kind) => {
+            let found = kind.map_or("a null".to_owned(), |kind| kind.to_string());
+            return Err(refuse(column, 0, format!("its values are {}, this one is {found}", column.kind)));
+        }
+    };
+    check_value_bytes(column, 0, len)?;
+    Ok(fixed + len)
+}
+
+fn check_value_bytes(column: &Column, index: u64, given: u64) -> Result<()> {
+    if given <= VALUE_BYTES_MAX {
+        return Ok(());
+    }
+    let what = format!("column {}, position {index}: the value's length in bytes", column.name).into();
+    Err(Error::Limit { what, given, max: VALUE_BYTES_MAX })
+}
+
+fn check_values(column: &Column, values: &Values<'_>, rows: usize) -> Result<()> {
+    if values.kind() != column.kind {
+        let what = format!("its values are {}, these are {}", column.kind, values.kind());
+        return Err(refuse(column, 0, what));
+    }
+    if values.len() != rows {
+        let what = format!("there are {rows} keys and {} values", values.len());
+        return Err(refuse(column, rows.min(values.len()) as u64, what));
+    }
+    match values {
+        Values::Nullable { values: Values::Nullable { .. }, .. } => {
+            Err(refuse(column, 0, "values that may be null cannot hold values that may be null"))
+        }
+        Values::Nullable { values, nulls } => {
+            if nulls.len() != rows {
+                let what = format!("there are {rows} keys and {} nulls", nulls.len());
+                return Err(refuse(column, rows.min(nulls.len()) as u64, what));
+            }
+            if let Some(index) = nulls.iter().position(|null| *null && column.nulls == Nulls::Forbidden) {
+                return Err(refuse(column, index as u64, "nulls are not allowed here"));
+            }
+            check_values(column, values, rows)
+        }
+        Values::Bytes { data, ends } => check_ends(column, data.len(), ends, |_| true),
+        Values::Text { data, ends } => check_ends(column, data.len(), ends, |end| data.is_char_boundary(end)),
+        _ => Ok(()),
+    }
+}
+
+fn check_ends(column: &Column, len: usize, ends: &[u64], fits: impl Fn(usize) -> bool) -> Result<()> {
+    let mut start = 0;
+    for (index, end) in (0..).zip(ends) {
+        let place = usize::try_from(*end).ok().filter(|end| *end <= len);
+        let Some(place) = place.filter(|_| *end >= start) else {
+            return Err(refuse(column, index, format!("its end is {end}, outside {start} to {len}")));
+        };
+        if !fits(place) {
+            return Err(refuse(column, index, format!("its end {end} is inside a character")));
+        }
+        check_value_bytes(column, index, end - start)?;
+        start = *end;
+    }
+    if start != len as u64 {
+        return Err(refuse(column, ends.len() as u64, format!("the last value ends at {start} of {len} bytes")));
+    }
+    Ok(())
+}
+
+/// Bytes that checked values take in the column's files.
+fn batch_bytes(column: &Column, values: &Values<'_>) -> u64 {
+    let each = column.kind.width().unwrap_or(8) as u64 + u64::from(column.nulls == Nulls::Allowed);
+    let data = match values {
+        Values::Nullable { values, .. } => return batch_bytes(column, values),
+        Values::Bytes { data, .. } => data.len() as u64,
+        Values::Text { data, .. } => data.len() as u64,
+        _ => 0,
+    };
+    debug_assert!(matches!(column.kind, Kind::Bytes | Kind::Text) || data == 0);
+    (values.len() as u64 * each).saturating_add(data)
+}

@@ -1,0 +1,115 @@
+//! How a store comes to be.
+//!
+//! Creation makes the directory and publishes manifest-1, which names no log and no slot. The first writer makes
+//! both, writes an empty record into log-a and publishes manifest-2 (`recover`). Each step can be the last: what
+//! is left is "not a store yet", and creation may go on.
+//!
+//! Not here: everything that opening does.
+
+use std::io;
+use std::path::Path;
+
+use super::names::{self, Listing};
+use super::publish::publish;
+use crate::disk::{Disk, PAGE};
+use crate::error::{Error, Result};
+use crate::format::manifest::{Log, Manifest};
+use crate::format::record;
+use crate::mutant::{self, Mutant};
+use crate::options::{NOTE_BYTES_MAX, Options};
+use crate::schema::Schema;
+
+/// Takes the lock of the store in `dir`.
+pub(super) async fn lock<D: Disk>(disk: &D, dir: &Path) -> Result<D::Lock> {
+    let path = dir.join(names::LOCK);
+    disk.lock(&path).await.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            Error::Locked { path, what: "another writer has this store open; close it, or open a reader".into() }
+        }
+        _ => Error::io("lock", &path, error),
+    })
+}
+
+/// Makes an empty store in `dir`, durably, and no writer.
+pub(crate) async fn create<D: Disk>(disk: &D, dir: &Path, schema: &Schema, options: &Options) -> Result<()> {
+    options.check()?;
+    check_fit(disk, schema, options.log_bytes)?;
+    match disk.create_dir(dir).await {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io("make", dir, error)),
+        _ => {}
+    }
+    if !mutant::is(Mutant::NoParentSync) {
+        let parent = match dir.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            Some(_) => Path::new("."),
+            None => dir,
+        };
+        disk.sync_dir(parent).await.map_err(|error| Error::io("sync", parent, error))?;
+    }
+    // Looked at before the lock too, so that nothing is made where nothing of ours belongs.
+    check_empty(disk, dir).await?;
+    let lock = lock(disk, dir).await?;
+    check_empty(disk, dir).await?;
+    let pages = u32::try_from(options.log_bytes / PAGE as u64).unwrap_or(u32::MAX);
+    let manifest = Manifest {
+        store: disk.unique_id().map_err(|error| Error::io("find a name for", dir, error))?,
+        generation: 1,
+        schema: schema.clone(),
+        log: Log { pages, at: None },
+        finished: Vec::new(),
+        active: None,
+        note: None,
+    };
+    publish(disk, dir, &lock, &manifest, 0).await
+}
+
+async fn check_empty<D: Disk>(disk: &D, dir: &Path) -> Result<()> {
+    let names = disk.list(dir).await.map_err(|error| Error::io("list", dir, error))?;
+    let listing = Listing::new(names);
+    if !listing.manifests.is_empty() {
+        return Err(Error::Exists { path: dir.to_path_buf() });
+    }
+    if listing.has_parts() {
+        let what = "parts of a store are here, but no manifest; salvage them, or choose another directory";
+        return Err(Error::corrupt(dir, 0, what));
+    }
+    // A mount point's own directory is no reason to refuse it.
+    match listing.foreign.iter().find(|name| *name != "lost+found") {
+        None => Ok(()),
+        Some(name) => Err(Error::NotAStore {
+            path: dir.to_path_buf(),
+            what: format!("it holds {}; choose an empty directory", name.display()).into(),
+        }),
+    }
+}
+
+/// Refuses a schema that the log or this process's open files could not hold.
+pub(super) fn check_fit<D: Disk>(disk: &D, schema: &Schema, log_bytes: u64) -> Result<()> {
+    let files = schema.files().len();
+    // The fullest record that must fit: a page less one byte of each file, and the sums of the pages before.
+    let given = u64::from(record::pages(Some((files, files, 1, files * PAGE)), Some(NOTE_BYTES_MAX)));
+    let max = log_bytes / PAGE as u64;
+    if given > max {
+        let what = "the columns, in pages of log that a commit of them can take (see log_bytes),".into();
+        return Err(Error::Limit { what, given, max });
+    }
+    let max = disk.open_files_max().map_err(|error| Error::io("ask for limits of", Path::new("/proc"), error))?;
+    let given = 2 * files as u64 + OTHER_FILES;
+    if given > max {
+        let what = "the files that these columns need open (raise it with ulimit -n)".into();
+        return Err(Error::Limit { what, given, max });
+    }
+    Ok(())
+}
+
+/// LOCK, two log files, a manifest, sums, a directory, and what a program has open besides.
+const OTHER_FILES: u64 = 16;
+
+/// The most bytes that one commit may hold, so that the sums of all its chunks fit one log file.
+pub(super) fn commit_bytes_max(schema: &Schema, log_bytes: u64, memory_bytes: u64) -> u64 {
+    let files = schema.files().len();
+    let fixed = record::pages(Some((files, 2 * files, 2, files * PAGE)), Some(NOTE_BYTES_MAX));
+    let left = log_bytes.saturating_sub(u64::from(fixed) * PAGE as u64);
+    // A chunk of keys costs a sum and a first key, 12 bytes; one of values less.
+    memory_bytes.min(left / 12 * crate::format::CHUNK + PAGE as u64)
+}

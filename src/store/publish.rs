@@ -1,0 +1,76 @@
+//! Making a manifest the newest: write, fsync, rename, fsync of the directory.
+//!
+//! Everything that the manifest names is durable before its rename; nothing that the one before it needs is
+//! touched before the directory's fsync returned. One at a time, by the writer only.
+//!
+//! Not here: what is in a manifest (`core`).
+
+use std::io;
+use std::path::Path;
+
+use super::names;
+use crate::disk::{Disk, File, Mode, TRANSFER_BYTES_MAX, write_all};
+use crate::error::{Error, Refused, Result};
+use crate::format::manifest::Manifest;
+use crate::mutant::{self, Mutant};
+
+/// Publishes `manifest`. `Full` means that nothing has changed; any other error leaves it open which manifest is
+/// the newest.
+pub(super) async fn publish<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    lock: &D::Lock,
+    manifest: &Manifest,
+    epoch: u64,
+) -> Result<()> {
+    let temporary = dir.join(names::temporary(manifest.generation, epoch));
+    // A leftover may still be written to by a dead writer: its name goes, and a new file takes it.
+    match disk.remove(&temporary).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::io("remove the leftover", &temporary, error));
+        }
+        _ => {}
+    }
+    if let Err(refused) = write(disk, lock, &temporary, &manifest.encode()).await {
+        let error = refused.before_writing();
+        if matches!(error, Error::Full { .. }) {
+            let removed = disk.remove(&temporary).await;
+            removed.map_err(|error| Error::io("remove", &temporary, error))?;
+        }
+        return Err(error);
+    }
+    let name = dir.join(names::manifest(manifest.generation));
+    disk.rename(&temporary, &name).await.map_err(|error| Error::io("rename to", &name, error))?;
+    if !mutant::is(Mutant::NoDirectorySync) {
+        disk.sync_dir(dir).await.map_err(|error| Error::io("sync", dir, error))?;
+    }
+    Ok(())
+}
+
+async fn write<D: Disk>(disk: &D, lock: &D::Lock, path: &Path, bytes: &[u8]) -> Result<(), Refused> {
+    let refused = |error| Refused::new("write", path, error);
+    let file = disk.open(path, Mode::CreateNew(lock)).await.map_err(refused)?;
+    file.grow(bytes.len() as u64).await.map_err(refused)?;
+    for (offset, part) in (0..).step_by(TRANSFER_BYTES_MAX).zip(bytes.chunks(TRANSFER_BYTES_MAX)) {
+        let mut buffer = file.buffer(part.len());
+        buffer.copy_from_slice(part);
+        write_all(&file, offset, buffer).await.map_err(refused)?;
+    }
+    if !mutant::is(Mutant::NoManifestSync) {
+        disk.sync_files(&[&file]).await.map_err(|error| Refused::new("sync", path, error))?;
+    }
+    file.close().await.map_err(|error| Refused::new("close", path, error))
+}
+
+/// Removes older manifests and temporaries: nothing needs them. A name that cannot be removed stays on the list,
+/// for the next time; that is no error, since nothing depends on its being gone.
+pub(super) async fn remove_leftovers<D: Disk>(disk: &D, dir: &Path, leftovers: &mut Vec<String>) {
+    let mut kept = Vec::new();
+    for name in leftovers.drain(..) {
+        match disk.remove(&dir.join(&name)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => kept.push(name),
+            _ => {}
+        }
+    }
+    *leftovers = kept;
+}

@@ -1,0 +1,397 @@
+//! How a writer's life begins: what open does, after a clean end or a crash.
+//!
+//! Locks; names made durable before they are trusted; the newest manifest; the log, walked from its position;
+//! then an empty record with the next epoch, and nothing else is written (but for a checkpoint where the log has
+//! no room for that record). So a crash in here changes nothing, and a second recovery finds the same rows.
+//!
+//! Not here: finding records (`log::walk`), what commits do afterwards (`core`).
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::core::Core;
+use super::create::{check_fit, commit_bytes_max, lock};
+use super::names::{self, Listing};
+use super::shared::{Seen, Shared, Version};
+use crate::disk::{Buffers, Disk, File, Mode, PAGE, TRANSFER_BYTES_MAX, read_exact};
+use crate::error::{Error, Refused, Result};
+use crate::format::manifest::{LogPosition, Manifest};
+use crate::format::record::{self, Form, Place, Rows};
+use crate::format::{CHUNK, StoreId};
+use crate::log::walk::{Begun, End};
+use crate::log::{self, Content, Log, Room};
+use crate::mutant::{self, Mutant};
+use crate::options::Options;
+use crate::pending::Pending;
+use crate::schema::{Role, Schema};
+use crate::segment::active::ActiveWriter;
+use crate::segment::slot::{self, Slot};
+
+/// What open found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Rows in the store.
+    pub rows: u64,
+    /// Commits that were found in the log, behind the newest manifest. None after a clean close.
+    pub commits_replayed: u64,
+    /// A commit that was begun and never acknowledged, and has been dropped: where it stands in the log.
+    pub dropped: Option<Dropped>,
+    /// Names in the directory that are not tidelog's. They are left alone.
+    pub foreign: Vec<OsString>,
+}
+
+/// A commit that was begun and never acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// The log file's name.
+    pub log: &'static str,
+    /// Where its record begins in it, in bytes.
+    pub offset: u64,
+}
+
+/// Opens the store in `dir` for writing.
+///
+/// 1. Locks: LOCK at once; each file that will be written when it is opened.
+/// 2. Sync the directory and the slots' directories, *then* choose the newest manifest.
+/// 3. Open the files that it names, and sync them: what is read from here on stays.
+/// 4. Walk the log.
+/// 5. Make room, then write an empty record with the next epoch.
+pub(crate) async fn open<D: Disk>(
+    disk: D,
+    dir: &Path,
+    options: Options,
+) -> Result<(Core<D>, Pending, Recovery)> {
+    options.check()?;
+    look(&disk, dir).await?;
+    let lock = lock(&disk, dir).await?; // 1
+    let listing = settle(&disk, dir).await?; // 2
+    let Some(newest) = listing.manifests.last().copied() else {
+        return Err(not_yet(dir, &listing));
+    };
+    let manifest = read_manifest(&disk, dir, newest).await?;
+    check_fit(&disk, &manifest.schema, u64::from(manifest.log.pages) * PAGE as u64)?;
+    let mut recovery = Recovery { foreign: listing.foreign.clone(), ..Recovery::default() };
+    let mut core = match manifest.log.at {
+        None => first_writer(disk, dir, lock, options, manifest).await?,
+        Some(at) => {
+            check_names(&disk, dir, &manifest).await?;
+            let mut core = attach(disk, dir, lock, options, manifest, at).await?; // 3
+            let epoch = walk(&mut core, &mut recovery).await?; // 4
+            core.epoch = epoch + 1;
+            begin_life(&mut core).await?; // 5
+            core
+        }
+    };
+    core.leftovers = leftovers(&listing, core.generation);
+    let rows = core.active.shared.first_row + core.active.rows;
+    recovery.rows = rows;
+    core.shared.publish_rows(rows, None);
+    let log_bytes = u64::from(core.log.pages) * PAGE as u64;
+    let schema = Arc::clone(&core.shared.schema);
+    let bytes_max = commit_bytes_max(&schema, log_bytes, core.shared.options.memory_bytes);
+    let pending = Pending::new(schema, rows, core.last_key, bytes_max);
+    Ok((core, pending, recovery))
+}
+
+/// Whether there is something to open, before anything is touched: a wrong path must not gain a LOCK.
+async fn look<D: Disk>(disk: &D, dir: &Path) -> Result<()> {
+    let names = match disk.list(dir).await {
+        Ok(names) => names,
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound => {
+                let what = "there is no such directory; create the store first".into();
+                return Err(Error::NotAStore { path: dir.to_path_buf(), what });
+            }
+            io::ErrorKind::NotADirectory => {
+                return Err(Error::NotAStore { path: dir.to_path_buf(), what: "it is not a directory".into() });
+            }
+            _ => return Err(Error::io("list", dir, error)),
+        },
+    };
+    let listing = Listing::new(names);
+    if listing.manifests.is_empty() { Err(not_yet(dir, &listing)) } else { Ok(()) }
+}
+
+fn not_yet(dir: &Path, listing: &Listing) -> Error {
+    if listing.has_parts() {
+        return Error::corrupt(dir, 0, "parts of a store are here, but no manifest; salvage, or restore a copy");
+    }
+    let what = if listing.temporaries.is_empty() {
+        "there is no manifest in it; create the store first"
+    } else {
+        "its creation was not finished; create it again"
+    };
+    Error::NotAStore { path: dir.to_path_buf(), what: what.into() }
+}
+
+/// Makes durable what names there are, then lists them.
+async fn settle<D: Disk>(disk: &D, dir: &Path) -> Result<Listing> {
+    let list = async || {
+        let names = disk.list(dir).await.map_err(|error| Error::io("list", dir, error))?;
+        Ok::<_, Error>(Listing::new(names))
+    };
+    for number in list().await?.slots {
+        let path = slot::path(dir, number);
+        match disk.sync_dir(&path).await {
+            // A stranger's file under a name of ours: refused later, if the manifest names it.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+            synced => synced.map_err(|error| Error::io("sync", &path, error))?,
+        }
+    }
+    if !mutant::is(Mutant::NoRecoverySync) {
+        disk.sync_dir(dir).await.map_err(|error| Error::io("sync", dir, error))?;
+    }
+    list().await
+}
+
+async fn read_manifest<D: Disk>(disk: &D, dir: &Path, generation: u64) -> Result<Manifest> {
+    let path = dir.join(names::manifest(generation));
+    let read = async {
+        let file = disk.open(&path, Mode::Read).await?;
+        let len = file.len().await?;
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < len / PAGE as u64 * PAGE as u64 {
+            let left = usize::try_from(len - bytes.len() as u64).unwrap_or(usize::MAX);
+            let part = (left / PAGE * PAGE).min(TRANSFER_BYTES_MAX);
+            bytes.extend_from_slice(&read_exact(&file, bytes.len() as u64, part).await?);
+        }
+        file.close().await?;
+        Ok(bytes)
+    };
+    let bytes = read.await.map_err(|error| Error::io("read", &path, error))?;
+    let mut manifest = Manifest::decode(&bytes, generation);
+    if manifest.is_err() && mutant::is(Mutant::OlderManifest) && generation > 1 {
+        manifest = Manifest::decode(&bytes, generation - 1);
+    }
+    manifest.map_err(|malformed| malformed.at(&path))
+}
+
+/// Whether every file of every finished segment is there. Their lengths are checked when they are read.
+async fn check_names<D: Disk>(disk: &D, dir: &Path, manifest: &Manifest) -> Result<()> {
+    let expected: Vec<String> = manifest.schema.files().iter().map(|file| file.name()).collect();
+    for segment in &manifest.finished {
+        let path = slot::path(dir, segment.slot);
+        let names = disk.list(&path).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::corrupt(&path, 0, "the manifest names this slot; it is missing"),
+            _ => Error::io("list", &path, error),
+        })?;
+        for name in expected.iter().map(String::as_str).chain(["sums"]) {
+            if !names.iter().any(|found| found == name) {
+                return Err(Error::corrupt(&path.join(name), 0, "the manifest names this file; it is missing"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes log and slot, writes the first record, publishes manifest-2.
+async fn first_writer<D: Disk>(
+    disk: D,
+    dir: &Path,
+    lock: D::Lock,
+    options: Options,
+    manifest: Manifest,
+) -> Result<Core<D>> {
+    let made = log::make(&disk, dir, &lock, manifest.log.pages).await;
+    made.map_err(Refused::before_writing)?;
+    let slot = Slot::prepare(&disk, dir, 0, &manifest.schema, &lock).await.map_err(Refused::before_writing)?;
+    let start = Place { file: 0, page: 0 };
+    let at = LogPosition { next: start, last: start, checksum: 0, sequence: 1, epoch: 0 };
+    let active = ActiveWriter::empty(0, 0, 0, manifest.schema.files().len());
+    let manifest = Manifest { active: Some(active.clone()), ..manifest };
+    let mut core = assemble(disk, dir, lock, options, manifest, at, slot).await?;
+    core.epoch = 1;
+    write_empty(&mut core, start).await?;
+    core.publish(Vec::new(), active).await?;
+    Ok(core)
+}
+
+/// Opens and syncs what the manifest names.
+async fn attach<D: Disk>(
+    disk: D,
+    dir: &Path,
+    lock: D::Lock,
+    options: Options,
+    manifest: Manifest,
+    at: LogPosition,
+) -> Result<Core<D>> {
+    let Some(active) = &manifest.active else {
+        unreachable!("a manifest with a log has an active segment: its decoder checked");
+    };
+    let slot = Slot::open(&disk, dir, active.slot, &manifest.schema, &lock).await?;
+    let core = assemble(disk, dir, lock, options, manifest, at, slot).await?;
+    if !mutant::is(Mutant::NoRecoverySync) {
+        let files = core.slot.files.iter().map(|file| &file.file);
+        let files: Vec<&D::File> = files.chain(core.log.files.iter().map(|log| &log.file)).collect();
+        let synced = core.shared.disk.sync_files(&files).await;
+        synced.map_err(|error| Error::io("sync the log and the active files of", dir, error))?;
+    }
+    Ok(core)
+}
+
+async fn assemble<D: Disk>(
+    disk: D,
+    dir: &Path,
+    lock: D::Lock,
+    options: Options,
+    manifest: Manifest,
+    at: LogPosition,
+    slot: Slot<D>,
+) -> Result<Core<D>> {
+    let Some(described) = &manifest.active else {
+        unreachable!("every caller has an active segment");
+    };
+    let files = log::open(&disk, dir, &lock).await?;
+    let active = ActiveWriter::new(described);
+    let last_key = described.last_key;
+    let version = Version {
+        finished: manifest.finished.into_iter().map(Arc::new).collect(),
+        active: Arc::clone(&active.shared),
+    };
+    let seen = Seen {
+        rows: described.first_row + described.rows,
+        version: Arc::new(version),
+        note: manifest.note.map(Arc::from),
+    };
+    let schema = Arc::new(manifest.schema);
+    let shared = Shared::new(disk, dir.to_path_buf(), manifest.store, schema, options, seen);
+    Ok(Core {
+        shared: Arc::new(shared),
+        lock,
+        log: Log { files, pages: manifest.log.pages, at, manifest_file: at.next.file },
+        active,
+        slot,
+        buffers: Buffers::default(),
+        generation: manifest.generation,
+        epoch: at.epoch,
+        last_key,
+        leftovers: Vec::new(),
+        poison: None,
+    })
+}
+
+/// Replays the log from the manifest's position; returns the last record's epoch.
+async fn walk<D: Disk>(core: &mut Core<D>, recovery: &mut Recovery) -> Result<u64> {
+    let Core { shared, log, active, last_key, generation, .. } = core;
+    let mut at = log.at;
+    let mut begun = Begun::find(&log.files, log.pages, &shared.id).await?;
+    let before = begun.record(at.last).await?.map(|record| record.checksum);
+    if before != Some(at.checksum) && !mutant::is(Mutant::NoRecordBefore) {
+        let what = "the last record before the newest manifest is not here; salvage, or restore a copy";
+        return Err(Error::corrupt(begun.path(at.last), at.last.offset(), what));
+    }
+    if !mutant::is(Mutant::NoGenerationCheck) {
+        begun.check_generation(*generation).await?;
+    }
+    while let Some(place) = begun.next(&at).await? {
+        let path = begun.path(place).to_path_buf();
+        let Some(record) = begun.record(place).await? else { break };
+        if let Some(rows) = &record.rows {
+            check_rows(&shared.schema, active, *last_key, rows)
+                .map_err(|what| Error::corrupt(&path, place.offset(), what))?;
+            active.apply(rows);
+            *last_key = rows.last_key;
+            recovery.commits_replayed += 1;
+        }
+        if let Some(note) = record.note {
+            shared.publish_rows(active.shared.first_row + active.rows, Some(note));
+        }
+        let next = Place { page: place.page + record.header.pages, ..place };
+        let header = record.header;
+        let sequence = header.sequence + 1;
+        at = LogPosition { next, last: place, checksum: record.checksum, sequence, epoch: header.epoch };
+    }
+    if let End::Torn(place) = begun.end(&at)? {
+        let log = log::NAMES[usize::from(place.file)];
+        recovery.dropped = Some(Dropped { log, offset: place.offset() });
+    }
+    core.log.at = at;
+    check_lengths(core).await?;
+    Ok(at.epoch)
+}
+
+/// Whether a record's rows continue what is there: a checksum says that the bytes are a writer's own, not that
+/// the writer was right.
+fn check_rows(
+    schema: &Schema,
+    active: &ActiveWriter,
+    last_key: u64,
+    rows: &Rows<'_>,
+) -> Result<(), &'static str> {
+    if rows.files.len() != active.files.len() {
+        return Err("a record's files are not the schema's");
+    }
+    if rows.first_row != active.shared.first_row + active.rows || rows.last_key < last_key {
+        return Err("a record's rows do not follow the ones before");
+    }
+    let Some(total) = active.rows.checked_add(rows.rows) else {
+        return Err("a record has more rows than can be counted");
+    };
+    for ((raw, state), change) in schema.files().iter().zip(&active.files).zip(&rows.files) {
+        let small = change.end == state.end && change.inline_from() == state.len() && change.sums.is_empty();
+        let chunk = u64::from(change.first_chunk);
+        let large = change.inline_from() == change.end
+            && change.inline.len() < PAGE
+            && change.len >= state.len()
+            && match change.sums.len() {
+                0 => change.end == state.end,
+                _ => change.end > state.end && chunk == state.end / CHUNK,
+            };
+        let fixed = raw.width().is_none_or(|width| total.checked_mul(width as u64) == Some(change.len));
+        let follows = if rows.form == Form::Small { small } else { large };
+        if !follows || !fixed || (raw.role == Role::Keys && rows.first_keys.len() != change.sums.len()) {
+            return Err("a record's lengths do not continue the ones before");
+        }
+    }
+    Ok(())
+}
+
+/// Whether each active file holds the bytes that are said to be in it.
+async fn check_lengths<D: Disk>(core: &Core<D>) -> Result<()> {
+    for (file, state) in core.slot.files.iter().zip(&core.active.files) {
+        let len = file.file.len().await.map_err(|error| Error::io("ask for the length of", &file.path, error))?;
+        if len < state.end {
+            let what = format!("the file ends here, {} bytes of it are named", state.end);
+            return Err(Error::corrupt(&file.path, len, what));
+        }
+    }
+    Ok(())
+}
+
+/// Makes room, then writes the empty record that begins this epoch.
+async fn begin_life<D: Disk>(core: &mut Core<D>) -> Result<()> {
+    let pages = record::pages(None, None);
+    let place = match core.log.room(pages) {
+        Room::At(place) => place,
+        Room::AfterCheckpoint => {
+            // Under the epoch that the log shows: the new one begins with its record.
+            core.epoch -= 1;
+            let made = core.checkpoint().await;
+            core.epoch += 1;
+            made?;
+            match core.log.room(pages) {
+                Room::At(place) => place,
+                Room::AfterCheckpoint => unreachable!("the manifest's position is where the log stands now"),
+            }
+        }
+    };
+    write_empty(core, place).await
+}
+
+async fn write_empty<D: Disk>(core: &mut Core<D>, place: Place) -> Result<()> {
+    let store: StoreId = core.shared.id;
+    let content =
+        Content { store: &store, epoch: core.epoch, generation: core.generation, rows: None, note: None };
+    core.log.append(place, content, &mut core.buffers).await
+}
+
+/// What may be removed once a manifest is published: older manifests and temporaries.
+fn leftovers(listing: &Listing, newest: u64) -> Vec<String> {
+    let older = listing.manifests.iter().filter(|generation| **generation < newest);
+    let temporaries = listing.temporaries.iter().filter_map(|name| name.to_str());
+    older.map(|generation| names::manifest(*generation)).chain(temporaries.map(str::to_owned)).collect()
+}

@@ -1,0 +1,172 @@
+//! The writer: appends rows, commits them.
+//!
+//! Read [`Writer::commit`] first: it is the order in which bytes become durable and then visible.
+//!
+//! Not here: the steps themselves (`store::core`), rows before a commit (`pending`), many callers (`appender`).
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{Disk, Glommio};
+use crate::error::{Error, Result};
+use crate::format::record::Form;
+use crate::options::Options;
+use crate::pending::Pending;
+use crate::schema::Schema;
+use crate::store::core::Core;
+use crate::store::create;
+use crate::store::recover::{self, Recovery};
+
+/// The one writer of a store. Belongs to the core that opened it.
+pub struct Writer<D: Disk = Glommio> {
+    core: Core<D>,
+    pending: Pending,
+    recovery: Recovery,
+}
+
+impl<D: Disk> fmt::Debug for Writer<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shared = &self.core.shared;
+        f.debug_struct("Writer").field("dir", &shared.dir).field("rows", &shared.rows()).finish_non_exhaustive()
+    }
+}
+
+/// What a commit made durable and visible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Its row numbers; empty where nothing was pending.
+    pub rows: Range<u64>,
+}
+
+impl Writer {
+    /// Makes a store in `dir`, which is made if it is absent and must be empty, and opens it.
+    ///
+    /// # Errors
+    /// `Exists` if there is a store; `NotAStore` if the directory holds something else; `Limit` if the log or
+    /// the limit on open files cannot hold a commit of these columns; `Full`, `Locked`, `Io`, `Unsupported`.
+    pub async fn create(dir: impl AsRef<Path>, schema: Schema, options: Options) -> Result<Self> {
+        Self::create_on(Glommio::default(), dir, schema, options).await
+    }
+
+    /// Opens the store in `dir`, recovering if its last writer did not close it.
+    ///
+    /// # Errors
+    /// `NotAStore` if there is none, or one whose creation was not finished; `Locked` if it has a writer;
+    /// `Corrupt` if what it names is missing, shortened or damaged, and nothing was changed then; `Version` if a
+    /// newer tidelog wrote it; `Full` if recovery needs space; `Io`, `Unsupported`.
+    pub async fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::open_on(Glommio::default(), dir, options).await
+    }
+}
+
+impl<D: Disk> Writer<D> {
+    /// As [`Writer::create`], on any disk.
+    ///
+    /// # Errors
+    /// As [`Writer::create`].
+    pub async fn create_on(disk: D, dir: impl AsRef<Path>, schema: Schema, options: Options) -> Result<Self> {
+        create::create(&disk, dir.as_ref(), &schema, &options).await?;
+        Self::open_on(disk, dir, options).await
+    }
+
+    /// As [`Writer::open`], on any disk.
+    ///
+    /// # Errors
+    /// As [`Writer::open`].
+    pub async fn open_on(disk: D, dir: impl AsRef<Path>, options: Options) -> Result<Self> {
+        let (core, pending, recovery) = recover::open(disk, dir.as_ref(), options).await?;
+        Ok(Self { core, pending, recovery })
+    }
+
+    /// What open found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// What the store holds.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.core.shared.schema
+    }
+
+    /// The note of the newest commit that carried one.
+    #[must_use]
+    pub fn note(&self) -> Option<Arc<[u8]>> {
+        self.core.shared.newest_note()
+    }
+
+    /// Rows that wait for a commit, and the way to add some.
+    pub fn pending(&mut self) -> &mut Pending {
+        &mut self.pending
+    }
+
+    /// Makes the pending rows and note durable, then visible: all of them, or after an error none.
+    ///
+    /// 0. Make room: a roll, a checkpoint, a place in the log, space. `Full` is decided here, and changes
+    ///    nothing. Everything behind is laid out from the state as it is then.
+    /// 1. Large commits: write the whole pages of tail and new bytes at D of every file, in parallel.
+    /// 2. Large commits: sync each file written, in parallel.
+    /// 3. Write the record, one durable write. This is the commit point.
+    /// 4. Publish the committed row count to readers; acknowledge.
+    ///
+    /// A crash before 3 leaves the commit before; behind it, this one. If the future is dropped, or fails, in
+    /// between, it is unknown which: the writer is poisoned, and opening the store again tells.
+    ///
+    /// # Errors
+    /// `Full`: nothing has changed, the rows are still pending, the same call works when there is space.
+    /// `Poisoned` after an earlier failure. `Io` otherwise, and the writer is poisoned.
+    pub async fn commit(&mut self) -> Result<Commit> {
+        let rows = self.pending.first_row()..self.pending.next_row();
+        if self.pending.is_empty() {
+            return Ok(Commit { rows });
+        }
+        let pending = &self.pending;
+        let steps = async |core: &mut Core<D>| {
+            let plan = core.make_room(pending).await?; // 0
+            let moved = match plan.form() {
+                Form::Small => Vec::new(),
+                Form::Large => core.write_pages(pending, &plan).await?, // 1, 2
+            };
+            core.write_record(pending, &plan, moved).await?; // 3
+            core.shared.publish_rows(pending.next_row(), pending.pending_note()); // 4
+            Ok(())
+        };
+        self.core.guard("a commit", steps).await?;
+        self.pending.committed();
+        Ok(Commit { rows })
+    }
+
+    /// Makes durable what `Buffered` commits hold: nothing, in this version.
+    ///
+    /// # Errors
+    /// `Poisoned` after an earlier failure.
+    pub async fn sync(&mut self) -> Result<()> {
+        match &self.core.poison {
+            Some(cause) => Err(Error::Poisoned { cause: Arc::clone(cause) }),
+            None => Ok(()),
+        }
+    }
+
+    /// Brings the raw files up to date and publishes a manifest: recovery has nothing to replay behind it.
+    /// Commits do so by themselves when the log has no room.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub async fn checkpoint(&mut self) -> Result<()> {
+        self.core.guard("a checkpoint", async |core| core.checkpoint().await).await
+    }
+
+    /// A checkpoint, and then every file is given back. Pending rows that were not committed are forgotten. When
+    /// this returns the store may be opened again at once, by anybody.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`]; a poisoned writer writes nothing and gives its files back all the same.
+    pub async fn close(mut self) -> Result<()> {
+        let closed = self.core.guard("a close", async |core| core.checkpoint().await).await;
+        let released = self.core.release().await;
+        closed.and(released)
+    }
+}
