@@ -1,5 +1,6 @@
 //! An embedded, thread-per-core, direct-I/O columnar time-series store.
 
+mod appender;
 mod codec;
 pub mod disk;
 mod error;
@@ -17,6 +18,7 @@ mod store;
 mod value;
 mod writer;
 
+pub use appender::{Appender, Committer, OwnedValues};
 pub use error::{Error, Result};
 pub use options::{Durability, Options};
 pub use pending::Pending;

@@ -22,7 +22,6 @@ pub struct Pending {
     /// The number that the first pending row will have.
     first_row: u64,
     rows: u64,
-    first_key: u64,
     last_key: u64,
     /// The newest committed key: what `clear` goes back to.
     committed_key: u64,
@@ -31,13 +30,14 @@ pub struct Pending {
     bytes: u64,
     bytes_max: u64,
     note: Option<Vec<u8>>,
+    /// In a group: where the caller began whose turn it is. What others appended is none of its concern.
+    caller: Option<Mark>,
 }
 
 /// How much was pending at some moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Mark {
     rows: u64,
-    first_key: u64,
     last_key: u64,
     lengths: Vec<usize>,
     bytes: u64,
@@ -52,13 +52,13 @@ impl Pending {
             schema,
             first_row,
             rows: 0,
-            first_key: last_key,
             last_key,
             committed_key: last_key,
             files,
             bytes: 0,
             bytes_max,
             note: None,
+            caller: None,
         }
     }
 
@@ -83,7 +83,7 @@ impl Pending {
         for (id, value) in (0..).map(ColumnId).zip(values) {
             self.push(id, value);
         }
-        self.grew(1, key, key, bytes);
+        self.grew(1, key, bytes);
         Ok(self.first_row + self.rows - 1)
     }
 
@@ -99,7 +99,7 @@ impl Pending {
         for (column, values) in schema.columns().iter().zip(values) {
             check_values(column, values, keys.len())?;
         }
-        let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
+        let Some(last) = keys.last() else {
             return Ok(start..start);
         };
         check_order(self.last_key, keys)?;
@@ -111,7 +111,7 @@ impl Pending {
         for (id, values) in (0..).map(ColumnId).zip(values) {
             self.push_batch(id, values, None);
         }
-        self.grew(rows, *first, *last, bytes);
+        self.grew(rows, *last, bytes);
         Ok(start..start + rows)
     }
 
@@ -140,13 +140,17 @@ impl Pending {
         Ok(())
     }
 
-    /// Forgets the pending rows and note.
+    /// Forgets the pending rows and note (in a plan: those of this caller).
     pub fn clear(&mut self) {
+        if let Some(mark) = self.caller.clone() {
+            self.back_to(&mark);
+            self.note = None;
+            return;
+        }
         self.files.iter_mut().for_each(Vec::clear);
         self.rows = 0;
         self.bytes = 0;
         self.note = None;
-        self.first_key = self.committed_key;
         self.last_key = self.committed_key;
     }
 
@@ -182,10 +186,6 @@ impl Pending {
         self.first_row
     }
 
-    pub(crate) fn first_key(&self) -> u64 {
-        self.first_key
-    }
-
     pub(crate) fn last_key(&self) -> u64 {
         self.last_key
     }
@@ -206,21 +206,67 @@ impl Pending {
         self.clear();
     }
 
-    pub(crate) fn mark(&self) -> Mark {
-        Mark {
+    /// A caller's turn begins: it sees no note but its own, and limits count its own rows.
+    pub(crate) fn enter(&mut self) {
+        self.caller = Some(Mark {
             rows: self.rows,
-            first_key: self.first_key,
             last_key: self.last_key,
             lengths: self.files.iter().map(Vec::len).collect(),
             bytes: self.bytes,
-            note: self.note.clone(),
+            note: self.note.take(),
+        });
+    }
+
+    /// Its turn ends: where it began.
+    pub(crate) fn leave(&mut self) -> Mark {
+        let Some(mark) = self.caller.take() else { unreachable!("leave follows enter") };
+        mark
+    }
+
+    /// Behind a caller's turn: keeps the note from before it, unless the caller left one too; then it returns
+    /// true, and the two cannot be one commit.
+    pub(crate) fn keep_note(&mut self, mark: &Mark) -> bool {
+        let both = self.note.is_some() && mark.note.is_some();
+        if self.note.is_none() {
+            self.note.clone_from(&mark.note);
         }
+        both
+    }
+
+    /// Cuts off what came since `mark`: pending rows of their own, that follow what stays here.
+    pub(crate) fn split_off(&mut self, mark: &Mark) -> Pending {
+        let mut later = Pending::new(
+            Arc::clone(&self.schema),
+            self.first_row + mark.rows,
+            mark.last_key,
+            self.bytes_max,
+        );
+        later.rows = self.rows - mark.rows;
+        later.bytes = self.bytes - mark.bytes;
+        later.last_key = self.last_key;
+        later.note.clone_from(&self.note);
+        for (file, raw) in self.schema.files().iter().enumerate() {
+            later.files[file] = self.files[file].split_off(mark.lengths[file]);
+            if raw.role == Role::Offsets {
+                // A column's data stands right before its offsets.
+                shift_offsets(&mut later.files[file], (mark.lengths[file - 1] as u64).wrapping_neg());
+            }
+        }
+        self.back_to(mark);
+        later
+    }
+
+    /// Takes back what `split_off` cut, when what stayed has been committed.
+    pub(crate) fn rejoin(&mut self, later: Pending) {
+        debug_assert!(self.is_empty());
+        let Pending { rows, last_key, files, bytes, note, .. } = later;
+        (self.rows, self.last_key) = (rows, last_key);
+        (self.files, self.bytes, self.note) = (files, bytes, note);
     }
 
     /// Forgets what came since `mark`.
     pub(crate) fn back_to(&mut self, mark: &Mark) {
         self.rows = mark.rows;
-        self.first_key = mark.first_key;
         self.last_key = mark.last_key;
         self.bytes = mark.bytes;
         self.note.clone_from(&mark.note);
@@ -229,10 +275,7 @@ impl Pending {
         }
     }
 
-    fn grew(&mut self, rows: u64, first: u64, last: u64, bytes: u64) {
-        if self.rows == 0 {
-            self.first_key = first;
-        }
+    fn grew(&mut self, rows: u64, last: u64, bytes: u64) {
         self.rows += rows;
         self.last_key = last;
         self.bytes += bytes;
@@ -250,7 +293,8 @@ impl Pending {
     }
 
     fn check_room(&self, bytes: u64, rows: u64) -> Result<()> {
-        let given = self.bytes.saturating_add(bytes);
+        let others = self.caller.as_ref().map_or(0, |mark| mark.bytes);
+        let given = (self.bytes - others).saturating_add(bytes);
         if given > self.bytes_max {
             let what = "the bytes of pending rows (memory_bytes; commit more often)".into();
             return Err(Error::Limit { what, given, max: self.bytes_max });
@@ -341,6 +385,12 @@ impl Pending {
             self.files[offsets].extend_from_slice(&kept.to_le_bytes());
             start = end;
         }
+    }
+}
+
+fn shift_offsets(offsets: &mut [u8], by: u64) {
+    for offset in offsets.as_chunks_mut::<8>().0 {
+        *offset = u64::from_le_bytes(*offset).wrapping_add(by).to_le_bytes();
     }
 }
 

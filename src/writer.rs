@@ -22,7 +22,7 @@ use crate::store::recover::{self, Recovery};
 /// The one writer of a store. Belongs to the core that opened it.
 pub struct Writer<D: Disk = Glommio> {
     core: Core<D>,
-    pending: Pending,
+    pub(crate) pending: Pending,
     recovery: Recovery,
 }
 
@@ -137,6 +137,11 @@ impl<D: Disk> Writer<D> {
         self.core.guard("a commit", steps).await?;
         self.pending.committed();
         Ok(Commit { rows })
+    }
+
+    /// Whether what is pending can be committed as it is: one small record, no checkpoint, no roll, no space.
+    pub(crate) fn has_room(&self) -> bool {
+        self.core.has_room(&self.pending)
     }
 
     /// Makes durable what `Buffered` commits hold: nothing, in this version.

@@ -109,6 +109,14 @@ impl<D: Disk> Core<D> {
         Ok(Plan { place, form, ends })
     }
 
+    /// Whether `make_room` would have nothing to do for a small commit.
+    pub(crate) fn has_room(&self, pending: &Pending) -> bool {
+        !self.must_roll(pending)
+            && self.active.tail_bytes() + pending.bytes() <= self.shared.options.memory_bytes
+            && self.form(pending) == Form::Small
+            && matches!(self.log.room(self.record_pages(pending, Form::Small)), Room::At(_))
+    }
+
     fn must_roll(&self, pending: &Pending) -> bool {
         let options = &self.shared.options;
         self.active.rows > 0
