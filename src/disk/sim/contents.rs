@@ -46,6 +46,8 @@ pub(super) struct Cut {
     /// fate, from 0.7 on also that of turning into garbage.
     pub(super) mode: f64,
     pub(super) garbage: bool,
+    /// Some of the garbage cannot be read.
+    pub(super) unreadable: bool,
     pub(super) cow: bool,
 }
 
@@ -87,6 +89,7 @@ impl Contents {
     /// Appends to `bytes` what reads see from `offset`, up to `len` bytes or the end of the file.
     pub(super) fn read(&self, offset: usize, len: usize, bytes: &mut Vec<u8>) {
         let end = (offset + len).min(index(self.len));
+        bytes.reserve_exact(end.saturating_sub(offset));
         let mut at = offset;
         while at < end {
             let stop = end.min((at / PAGE + 1) * PAGE);
@@ -218,11 +221,16 @@ impl Contents {
         let mut versions = std::mem::take(&mut self.versions);
         versions.sort_by_key(|version| version.page);
         for versions in versions.chunk_by(|a, b| a.page == b.page) {
-            let page = &mut self.pages[versions[0].page];
+            let at = versions[0].page;
+            let page = &mut self.pages[at];
             page.durable = if cut.cow {
                 choose_version(random, cut, &page.durable, versions)
             } else {
-                choose_sectors(random, cut, &page.durable, versions)
+                let (chosen, garbage) = choose_sectors(random, cut, &page.durable, versions);
+                if garbage && cut.unreadable && random.coin() {
+                    self.unreadable.push(at);
+                }
+                chosen
             };
             page.live = page.durable.clone();
         }
@@ -299,32 +307,38 @@ fn choose_version(random: &mut Random, cut: Cut, durable: &Content, versions: &[
     }
 }
 
-/// A page in place: each sector is one of those that were put there, or garbage.
-fn choose_sectors(random: &mut Random, cut: Cut, durable: &Content, versions: &[Version]) -> Content {
-    let newest = versions.len();
+/// A page in place: each sector is one of those that were put there, or garbage; whether any is.
+fn choose_sectors(random: &mut Random, cut: Cut, durable: &Content, versions: &[Version]) -> (Content, bool) {
     if cut.mode < 0.3 {
-        return versions.iter().fold(durable.clone(), |old, new| merge(&old, &new.content, new.sectors));
+        let newest = versions.iter().fold(durable.clone(), |old, new| merge(&old, &new.content, new.sectors));
+        return (newest, false);
     }
     if cut.mode < 0.4 {
-        return durable.clone();
+        return (durable.clone(), false);
     }
     let mut page = bytes_of(durable);
+    let mut torn = false;
     for sector in 0..PAGE / SECTOR {
         let range = sector * SECTOR..(sector + 1) * SECTOR;
         let candidates = || versions.iter().filter(|version| version.sectors & (1 << sector) != 0);
-        let chosen = if newest == 0 { 0 } else { random.index(candidates().count() + 1) };
-        if let Some(version) = chosen.checked_sub(1).and_then(|chosen| candidates().nth(chosen)) {
+        let count = candidates().count();
+        if count == 0 {
+            continue;
+        }
+        if let Some(version) =
+            random.index(count + 1).checked_sub(1).and_then(|chosen| candidates().nth(chosen))
+        {
             match &version.content {
                 Some(bytes) => page[range.clone()].copy_from_slice(&bytes[range.clone()]),
                 None => page[range.clone()].fill(0),
             }
         }
-        let pending = candidates().next().is_some();
-        if pending && cut.garbage && cut.mode > 0.7 && random.chance(0.08) {
+        if cut.garbage && cut.mode > 0.7 && random.chance(0.08) {
             garbage(random, &mut page[range]);
+            torn = true;
         }
     }
-    content(&page)
+    (content(&page), torn)
 }
 
 /// What a torn sector holds: noise, noise behind the first bytes of what was there, all ones.

@@ -5,7 +5,7 @@
 
 use super::World;
 use super::contents::{Cut, SECTOR, WHOLE, bytes_of, content, garbage};
-use super::operation::Request;
+use super::operation::{Request, Writing};
 use super::slab::Slab;
 use super::world::{Flying, LateWrite, Process};
 use crate::disk::PAGE;
@@ -30,9 +30,7 @@ impl World {
             }
         }
         for place in self.handles.places(|handle| handle.process == process) {
-            if let Some(handle) = self.handles.remove(place) {
-                self.names.count_open(handle.node, false);
-            }
+            self.close_handle(place);
         }
         self.processes[process] = Process { ended: true, ..Process::default() };
     }
@@ -40,7 +38,7 @@ impl World {
     /// A request in flight comes to its end; `write` says what that is for a write.
     fn end_in_flight(&mut self, flying: Flying, write: fn(&mut World, LateWrite)) {
         match flying.request {
-            Request::Write { file, offset, bytes, .. } => {
+            Request::Write(Writing { file, offset, bytes, .. }) => {
                 let handle = self.handles.get(file).filter(|handle| handle.writable);
                 if let Some(node) = handle.map(|handle| handle.node) {
                     write(self, LateWrite { node, offset, bytes });
@@ -64,12 +62,20 @@ impl World {
         }
     }
 
-    /// What becomes of a write whose process was killed.
+    /// What becomes of a write whose process was killed. A long one may have been handed over in pieces.
     fn strand(&mut self, write: LateWrite) {
-        match self.random.fraction() {
-            fate if fate < 0.3 => self.write(write.node, write.offset, &write.bytes),
-            fate if fate < 0.9 => self.late.push(write),
-            _ => {}
+        let LateWrite { node, offset, bytes } = write;
+        let piece = if self.random.below(4) == 0 { PAGE } else { bytes.len() };
+        for (i, bytes) in bytes.chunks(piece).enumerate() {
+            let offset = offset + i * piece;
+            match self.random.fraction() {
+                fate if fate < 0.3 => self.write(node, offset, bytes),
+                fate if fate < 0.9 => {
+                    self.names.count_open(node, true);
+                    self.late.push(LateWrite { node, offset, bytes: bytes.to_vec() });
+                }
+                _ => {}
+            }
         }
     }
 
@@ -108,8 +114,12 @@ impl World {
         for write in std::mem::take(&mut self.late) {
             self.tear(write);
         }
-        let cut =
-            Cut { mode: self.random.fraction(), garbage: self.settings.garbage, cow: self.settings.cow };
+        let cut = Cut {
+            mode: self.random.fraction(),
+            garbage: self.settings.garbage,
+            unreadable: self.settings.unreadable,
+            cow: self.settings.cow,
+        };
         for node in self.names.files() {
             // A file that is settled stays shared with the forks.
             if self.names.file(node).is_some_and(|contents| contents.is_pending() || contents.listed)

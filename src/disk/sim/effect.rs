@@ -6,12 +6,12 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-use nix::errno::Errno;
+use nix::libc;
 
-use super::contents::{Content, SECTOR, WHOLE, content};
+use super::contents::{Content, Contents, SECTOR, WHOLE, content, index};
 use super::fault::{Fault, error};
-use super::names::Node;
-use super::operation::{Answer, How, Outcome, Request};
+use super::names::{Name, Node};
+use super::operation::{Answer, How, Outcome, Request, Writing};
 use super::world::{Handle, World, is_early};
 use crate::disk::PAGE;
 
@@ -27,7 +27,6 @@ impl World {
             self.fail(process, request, path, errno);
             return Err(error(errno));
         }
-        let short = if let Some(Fault::Short(count)) = fault { count } else { usize::MAX };
         match request {
             Request::Lock { path: at } => self.lock(process, &at, path),
             Request::Open { path: at, how, lock } => self.open(process, (&at, path), how, lock),
@@ -41,14 +40,15 @@ impl World {
                 files.into_iter().for_each(|file| self.sync_handle(file));
                 Ok(Outcome::Done)
             }
-            Request::Read { file, offset, len, early } => self.read(file, offset, len.min(short), early),
-            Request::Write { file, durable, offset, bytes } => {
-                self.write_at(file, durable, offset, bytes, short)
+            Request::Read { file, offset, len, early } => {
+                let len = if let Some(Fault::Short(short)) = fault { len.min(short) } else { len };
+                self.read(file, offset, len, &early)
             }
+            Request::Write(writing) => self.write_at(writing, fault),
             Request::Grow { file, len } => self.grow(file, len),
             Request::Len { file } => {
                 let contents = self.node(file).and_then(|node| self.names.file(node));
-                Ok(Outcome::Len(contents.map_or(0, super::contents::Contents::len)))
+                Ok(Outcome::Len(contents.map_or(0, Contents::len)))
             }
         }
     }
@@ -66,9 +66,9 @@ impl World {
             None => self.make(directory, name, false)?,
         };
         if self.names.is_directory(node) {
-            return Err(error(Errno::EISDIR));
+            return Err(error(libc::EISDIR));
         }
-        if self.holder(node).is_some() {
+        if self.names.lock(node).is_some() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let handle =
@@ -83,10 +83,8 @@ impl World {
         how: How,
         lock: Option<usize>,
     ) -> io::Result<Outcome> {
-        if self.handles.iter().filter(|(_, handle)| handle.process == process).count() as u64
-            >= self.open_files_max
-        {
-            return Err(error(Errno::EMFILE));
+        if self.processes[process].open_files >= self.open_files_max {
+            return Err(error(libc::EMFILE));
         }
         let (directory, name) = self.names.parent(at)?;
         let node = match (self.names.lookup(directory, name), how) {
@@ -96,7 +94,7 @@ impl World {
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
         };
         if self.names.is_directory(node) {
-            return Err(error(Errno::EISDIR));
+            return Err(error(libc::EISDIR));
         }
         let writable = how != How::Read;
         let locks = writable && self.settings.flocks;
@@ -113,20 +111,19 @@ impl World {
     /// Waits, in no time, for what a dead process or a dropped future left in flight; not for the living.
     fn wait_for_flock(&mut self, node: Node) -> io::Result<()> {
         while let Some(place) = self.late.iter().position(|write| write.node == node) {
-            let write = self.late.remove(place);
-            self.write(write.node, write.offset, &write.bytes);
+            self.land_late(place);
         }
-        if let Some(holder) = self.holder(node).filter(|holder| !self.is_held(*holder)) {
+        if let Some(holder) = self.names.lock(node).filter(|holder| !self.is_held(*holder)) {
             self.land_abandoned(|flying| flying.request.handles().contains(&holder));
         }
-        if self.holder(node).is_some() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        if self.names.lock(node).is_some() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 
     fn is_held(&self, handle: usize) -> bool {
         self.handles.get(handle).is_some_and(|handle| handle.held)
     }
 
-    fn list(&mut self, path: &Path, salt: u64, mut names: Vec<super::names::Name>) -> io::Result<Outcome> {
+    fn list(&mut self, path: &Path, salt: u64, mut names: Vec<Name>) -> io::Result<Outcome> {
         let directory = self.names.directory(self.names.resolve(path)?)?;
         names.extend(directory.live.keys().filter(|name| !is_early(name, salt)).cloned());
         for i in (1..names.len()).rev() {
@@ -138,7 +135,7 @@ impl World {
     /// Makes a name, which needs space.
     fn make(&mut self, directory: Node, name: &OsStr, is_directory: bool) -> io::Result<Node> {
         if self.available() == 0 {
-            return Err(error(Errno::ENOSPC));
+            return Err(error(libc::ENOSPC));
         }
         Ok(self.names.make(directory, name, is_directory))
     }
@@ -157,10 +154,10 @@ impl World {
         let node = self.names.lookup(from.0, from.1).ok_or(io::ErrorKind::NotFound)?;
         let replaced = self.names.lookup(to.0, to.1);
         if [Some(node), replaced].into_iter().flatten().any(|node| self.names.is_directory(node)) {
-            return Err(error(Errno::EISDIR));
+            return Err(error(libc::EISDIR));
         }
         if replaced.is_none() && self.available() == 0 {
-            return Err(error(Errno::ENOSPC));
+            return Err(error(libc::ENOSPC));
         }
         if replaced != Some(node) {
             self.names.rename(node, from, to);
@@ -172,7 +169,7 @@ impl World {
         let (directory, name) = self.names.parent(path)?;
         let node = self.names.lookup(directory, name).ok_or(io::ErrorKind::NotFound)?;
         if self.names.is_directory(node) {
-            return Err(error(Errno::EISDIR));
+            return Err(error(libc::EISDIR));
         }
         self.names.unlink(directory, name);
         Ok(Outcome::Done)
@@ -181,60 +178,68 @@ impl World {
     fn sync_dir(&mut self, path: &Path) -> io::Result<Outcome> {
         let node = self.names.resolve(path)?;
         self.names.directory(node)?;
-        self.names.sync(node, self.settings.journal);
+        if !self.settings.ignores_flush {
+            self.names.sync(node, self.settings.journal);
+        }
         Ok(Outcome::Done)
     }
 
     // Bytes.
 
-    fn read(&mut self, file: usize, offset: usize, len: usize, mut bytes: Vec<u8>) -> io::Result<Outcome> {
-        let node = self.node(file).ok_or(error(Errno::EBADF))?;
-        if self.settings.racy && self.flying.len() > 0 {
+    fn read(&mut self, file: usize, offset: usize, len: usize, early: &[u8]) -> io::Result<Outcome> {
+        let node = self.node(file).ok_or(error(libc::EBADF))?;
+        if self.settings.racy && self.flying.len() + self.late.len() > 0 {
             self.meet_writes(node, offset, len);
         }
-        let contents = self.names.file(node).ok_or(error(Errno::EBADF))?;
+        let contents = self.names.file(node).ok_or(error(libc::EBADF))?;
         if !contents.is_readable(offset, len) {
-            return Err(error(Errno::EIO));
+            return Err(error(libc::EIO));
         }
         let whole = len == PAGE && (offset + len) as u64 <= contents.len();
         if let Some(page) = contents.page(offset / PAGE).filter(|_| whole) {
             return Ok(Outcome::Read(Answer::Page(page)));
         }
-        bytes.truncate(len);
-        let early = bytes.len();
-        contents.read(offset + early, len - early, &mut bytes);
+        let mut bytes = Vec::new();
+        contents.read(offset, len, &mut bytes);
+        // Where the read came by early, it saw what was there then.
+        for (page, early) in bytes.chunks_exact_mut(PAGE).zip(early.chunks_exact(PAGE)) {
+            if self.random.coin() {
+                page.copy_from_slice(early);
+            }
+        }
         Ok(Outcome::Read(Answer::Bytes(bytes)))
     }
 
-    fn write_at(
-        &mut self,
-        file: usize,
-        durable: bool,
-        offset: usize,
-        bytes: Vec<u8>,
-        short: usize,
-    ) -> io::Result<Outcome> {
-        let handle = self.handles.get(file).filter(|handle| handle.writable).ok_or(error(Errno::EBADF))?;
-        let node = handle.node;
+    fn write_at(&mut self, writing: Writing, fault: Option<Fault>) -> io::Result<Outcome> {
+        let Writing { file, durable, offset, bytes } = writing;
+        let node = self.writable(file)?;
+        let (offset, taken) = match fault {
+            Some(Fault::Short(count)) => (offset, bytes.len().min(count / SECTOR * SECTOR)),
+            Some(Fault::Misdirected(elsewhere)) => (index(elsewhere) / PAGE * PAGE, bytes.len()),
+            Some(Fault::Lost) => return Ok(Outcome::Written(bytes.len(), bytes)),
+            _ => (offset, bytes.len()),
+        };
         self.check_space(node, (offset + bytes.len()) as u64)?;
-        let taken = bytes.len().min(short / SECTOR * SECTOR);
         let whole = taken / PAGE * PAGE;
         self.write(node, offset, &bytes[..whole]);
-        let mut pages = whole / PAGE;
         if taken > whole {
-            let sectors = u8::try_from((1_u32 << ((taken - whole) / SECTOR)) - 1).unwrap_or(WHOLE);
-            self.put(node, offset / PAGE + pages, &content(&bytes[whole..whole + PAGE]), sectors);
-            pages += 1;
+            let sectors = (0..(taken - whole) / SECTOR).fold(0, |sectors, sector| sectors | 1 << sector);
+            self.put(node, (offset + whole) / PAGE, &content(&bytes[whole..whole + PAGE]), sectors);
         }
         if durable {
-            self.sync_pages(node, offset / PAGE, pages);
+            self.sync_pages(node, offset / PAGE, taken.div_ceil(PAGE));
         }
         Ok(Outcome::Written(taken, bytes))
     }
 
+    /// The node of a handle that may write.
+    fn writable(&self, file: usize) -> io::Result<Node> {
+        let handle = self.handles.get(file).filter(|handle| handle.writable);
+        handle.map(|handle| handle.node).ok_or(error(libc::EBADF))
+    }
+
     fn grow(&mut self, file: usize, len: u64) -> io::Result<Outcome> {
-        let handle = self.handles.get(file).filter(|handle| handle.writable).ok_or(error(Errno::EBADF))?;
-        let node = handle.node;
+        let node = self.writable(file)?;
         if let Err(full) = self.check_space(node, len) {
             self.fail_grow(node, len);
             return Err(full);
@@ -250,8 +255,8 @@ impl World {
         if self.space.is_none() {
             return Ok(());
         }
-        let more = len.saturating_sub(self.names.file(node).map_or(0, super::contents::Contents::len));
-        if more > self.available() { Err(error(Errno::ENOSPC)) } else { Ok(()) }
+        let more = len.saturating_sub(self.names.file(node).map_or(0, Contents::len));
+        if more > self.available() { Err(error(libc::ENOSPC)) } else { Ok(()) }
     }
 
     pub(super) fn write(&mut self, node: Node, offset: usize, bytes: &[u8]) {
@@ -272,6 +277,9 @@ impl World {
 
     /// A sync of one file, and of all that it brings along.
     pub(super) fn sync_handle(&mut self, file: usize) {
+        if self.settings.ignores_flush {
+            return;
+        }
         let Some(node) = self.node(file) else { return };
         if let Some(contents) = self.names.file_mut(node).filter(|contents| contents.is_pending()) {
             contents.sync();
@@ -282,6 +290,9 @@ impl World {
     }
 
     fn sync_pages(&mut self, node: Node, first: usize, count: usize) {
+        if self.settings.ignores_flush {
+            return;
+        }
         if let Some(contents) = self.names.file_mut(node) {
             contents.sync_pages(first, count);
         }
@@ -306,19 +317,9 @@ impl World {
     // Failures.
 
     /// A request fails: what it leaves behind is drawn.
-    fn fail(&mut self, process: usize, request: Request, path: usize, errno: Errno) {
+    fn fail(&mut self, process: usize, request: Request, path: usize, errno: i32) {
         match request {
-            Request::Write { file, offset, bytes, .. } => {
-                let Some(node) = self.handles.get(file).filter(|handle| handle.writable) else { return };
-                let (node, fate) = (node.node, self.random.below(3));
-                if fate == 0 || self.check_space(node, (offset + bytes.len()) as u64).is_err() {
-                    return;
-                }
-                for (i, page) in bytes.chunks_exact(PAGE).enumerate() {
-                    let sectors = if fate == 1 { WHOLE } else { (self.random.bits() & 0xFF) as u8 };
-                    self.put(node, offset / PAGE + i, &content(page), sectors);
-                }
-            }
+            Request::Write(writing) => self.fail_write(&writing),
             Request::SyncFiles { files, .. } => {
                 let lossy = self.settings.lossy_sync_failure;
                 for file in files {
@@ -335,12 +336,26 @@ impl World {
             }
             Request::Read { .. } | Request::List { .. } | Request::Len { .. } | Request::Close { .. } => {}
             // The device failed somewhere: before the change or behind it.
-            request if errno == Errno::EIO && self.random.coin() => {
+            request if errno == libc::EIO && self.random.coin() => {
                 if let Ok(Outcome::Handle(handle)) = self.effect(process, request, path, None) {
                     self.drop_handle(handle);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// None of the bytes had landed, some, or all.
+    fn fail_write(&mut self, writing: &Writing) {
+        let Writing { file, offset, bytes, .. } = writing;
+        let Ok(node) = self.writable(*file) else { return };
+        let fate = self.random.below(3);
+        if fate == 0 || self.check_space(node, (offset + bytes.len()) as u64).is_err() {
+            return;
+        }
+        for (i, page) in bytes.chunks_exact(PAGE).enumerate() {
+            let sectors = if fate == 1 { WHOLE } else { self.random.sectors() };
+            self.put(node, offset / PAGE + i, &content(page), sectors);
         }
     }
 

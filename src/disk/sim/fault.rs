@@ -5,28 +5,38 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use nix::errno::Errno;
+use nix::libc;
 
-/// What happens to an operation instead of success. Whether it had an effect, in part or whole, is drawn.
+/// What happens to an operation instead of success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It fails with this number.
-    Error(Errno),
-    /// A read or write ends after so many bytes; other operations are as ever.
+    /// It fails with this error number. Whether it had an effect, in part or whole, is drawn.
+    Error(i32),
+    /// A read or write ends after so many bytes (a write at a whole sector); other operations are as ever.
     Short(usize),
+    /// A write answers well and is lost; other operations are as ever.
+    Lost,
+    /// A write answers well and went to this offset; other operations are as ever.
+    Misdirected(u64),
     /// It never completes.
     Hang,
 }
 
 impl Fault {
-    /// The device reports an error.
-    pub const IO: Fault = Fault::Error(Errno::EIO);
-    /// There is no space left.
-    pub const FULL: Fault = Fault::Error(Errno::ENOSPC);
+    /// The device reports an error (`EIO`).
+    pub const IO: Fault = Fault::Error(libc::EIO);
+    /// There is no space left (`ENOSPC`).
+    pub const FULL: Fault = Fault::Error(libc::ENOSPC);
+    /// The user may have no more space (`EDQUOT`).
+    pub const QUOTA: Fault = Fault::Error(libc::EDQUOT);
+    /// The file system was made read-only (`EROFS`), as ext4 does after an error.
+    pub const READ_ONLY: Fault = Fault::Error(libc::EROFS);
+    /// Too many files are open (`EMFILE`).
+    pub const FILES: Fault = Fault::Error(libc::EMFILE);
 }
 
-pub(super) fn error(errno: Errno) -> io::Error {
-    io::Error::from_raw_os_error(errno as i32)
+pub(super) fn error(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
 }
 
 /// The kinds of operations.

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use super::SimDisk;
 use super::contents::index;
-use super::operation::{Answer, Outcome, Request};
+use super::operation::{Answer, Outcome, Request, Writing};
 use crate::disk::{File, PAGE, TRANSFER_BYTES_MAX};
 
 /// A hold on a lock. It is free when the last clone is dropped, the last file opened under it, and the last
@@ -132,12 +132,8 @@ impl File for SimFile {
             "a write of {} bytes",
             buffer.len()
         );
-        let request = Request::Write {
-            file: self.handle,
-            durable: self.durable,
-            offset: index(offset),
-            bytes: buffer.0,
-        };
+        let (file, durable, bytes) = (self.handle, self.durable, buffer.0);
+        let request = Request::Write(Writing { file, durable, offset: index(offset), bytes });
         match self.disk.ask(request).await? {
             Outcome::Written(count, bytes) => Ok((count, SimBuffer(bytes))),
             _ => unreachable!("a write is answered with a count"),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::Random;
 use super::contents::Contents;
+use super::slab::Slab;
 
 pub(super) type Name = Arc<OsStr>;
 pub(super) type Node = usize;
@@ -39,8 +40,10 @@ struct Entry {
     body: Body,
     /// Live names that lead here.
     names: u32,
-    /// Handles that are open on it; a file without a name lives as long as one is.
+    /// Handles that are open on it, and late writes to it; a file without a name lives as long as there are any.
     opens: u32,
+    /// The handle that has its advisory lock.
+    lock: Option<usize>,
 }
 
 /// One edit: `name` in `directory` leads to `node` from now on, or to nothing.
@@ -71,34 +74,28 @@ impl Change {
 /// All nodes and names.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
-    entries: Vec<Option<Entry>>,
+    entries: Slab<Entry>,
     /// Changes that are not durable, oldest first.
     changes: Vec<Change>,
 }
 
 impl Names {
     pub(super) fn new() -> Self {
-        let root = Entry { body: Body::Directory(Arc::default()), names: 1, opens: 0 };
-        Names { entries: vec![Some(root)], changes: Vec::new() }
-    }
-
-    fn entry(&self, node: Node) -> Option<&Entry> {
-        self.entries.get(node)?.as_ref()
-    }
-
-    fn entry_mut(&mut self, node: Node) -> Option<&mut Entry> {
-        self.entries.get_mut(node)?.as_mut()
+        let body = Body::Directory(Arc::default());
+        let mut entries = Slab::new();
+        entries.insert(Entry { body, names: 1, opens: 0, lock: None });
+        Names { entries, changes: Vec::new() }
     }
 
     pub(super) fn directory(&self, node: Node) -> io::Result<&Directory> {
-        match self.entry(node).map(|entry| &entry.body) {
+        match self.entries.get(node).map(|entry| &entry.body) {
             Some(Body::Directory(directory)) => Ok(directory),
             _ => Err(io::ErrorKind::NotADirectory.into()),
         }
     }
 
     fn directory_mut(&mut self, node: Node) -> Option<&mut Directory> {
-        match &mut self.entry_mut(node)?.body {
+        match &mut self.entries.get_mut(node)?.body {
             Body::Directory(directory) => Some(Arc::make_mut(directory)),
             Body::File(_) => None,
         }
@@ -109,14 +106,14 @@ impl Names {
     }
 
     pub(super) fn file(&self, node: Node) -> Option<&Contents> {
-        match &self.entry(node)?.body {
+        match &self.entries.get(node)?.body {
             Body::File(contents) => Some(contents),
             Body::Directory(_) => None,
         }
     }
 
     pub(super) fn file_mut(&mut self, node: Node) -> Option<&mut Contents> {
-        match &mut self.entry_mut(node)?.body {
+        match &mut self.entries.get_mut(node)?.body {
             Body::File(contents) => Some(Arc::make_mut(contents)),
             Body::Directory(_) => None,
         }
@@ -124,7 +121,7 @@ impl Names {
 
     /// The numbers of all files.
     pub(super) fn files(&self) -> Vec<Node> {
-        (0..self.entries.len()).filter(|node| self.file(*node).is_some()).collect()
+        self.entries.places(|entry| matches!(entry.body, Body::File(_)))
     }
 
     /// The bytes of all files that have a name or are open.
@@ -133,13 +130,24 @@ impl Names {
             Body::File(contents) if entry.names > 0 || entry.opens > 0 => contents.len(),
             _ => 0,
         };
-        self.entries.iter().flatten().map(used).sum()
+        self.entries.iter().map(|(_, entry)| used(entry)).sum()
     }
 
     /// Counts a handle in (`true`) or out.
     pub(super) fn count_open(&mut self, node: Node, more: bool) {
-        if let Some(entry) = self.entry_mut(node) {
+        if let Some(entry) = self.entries.get_mut(node) {
             entry.opens = if more { entry.opens + 1 } else { entry.opens.saturating_sub(1) };
+        }
+    }
+
+    /// The handle that has this node's advisory lock.
+    pub(super) fn lock(&self, node: Node) -> Option<usize> {
+        self.entries.get(node)?.lock
+    }
+
+    pub(super) fn set_lock(&mut self, node: Node, lock: Option<usize>) {
+        if let Some(entry) = self.entries.get_mut(node) {
+            entry.lock = lock;
         }
     }
 
@@ -173,8 +181,7 @@ impl Names {
     /// Makes an empty file or directory under a name that is free.
     pub(super) fn make(&mut self, directory: Node, name: &OsStr, is_directory: bool) -> Node {
         let body = if is_directory { Body::Directory(Arc::default()) } else { Body::File(Arc::default()) };
-        self.entries.push(Some(Entry { body, names: 0, opens: 0 }));
-        let node = self.entries.len() - 1;
+        let node = self.entries.insert(Entry { body, names: 0, opens: 0, lock: None });
         self.change(Edit { directory, name: name.into(), node: Some(node) }, None);
         node
     }
@@ -200,10 +207,10 @@ impl Names {
                 Some(node) => directory.live.insert(edit.name.clone(), node),
                 None => directory.live.remove(&edit.name),
             };
-            if let Some(entry) = edit.node.and_then(|node| self.entry_mut(node)) {
+            if let Some(entry) = edit.node.and_then(|node| self.entries.get_mut(node)) {
                 entry.names += 1;
             }
-            if let Some(entry) = before.and_then(|node| self.entry_mut(node)) {
+            if let Some(entry) = before.and_then(|node| self.entries.get_mut(node)) {
                 entry.names = entry.names.saturating_sub(1);
             }
         }
@@ -240,6 +247,20 @@ impl Names {
         self.collect();
     }
 
+    /// Makes the latest change durable, alone, as if this name had never had another; for the tools.
+    pub(super) fn keep_latest(&mut self) {
+        let Some(Change { first: latest, .. }) = self.changes.pop() else { return };
+        self.keep(&latest);
+        let stays = |edit: &Edit| edit.directory != latest.directory || edit.name != latest.name;
+        for Change { first, second } in std::mem::take(&mut self.changes) {
+            let mut edits = std::iter::once(first).chain(second).filter(stays);
+            if let Some(first) = edits.next() {
+                self.changes.push(Change { first, second: edits.next() });
+            }
+        }
+        self.collect();
+    }
+
     /// The power fails: pending changes are decided, and everything is closed.
     pub(super) fn cut(&mut self, random: &mut Random, journal: bool) {
         let changes = std::mem::take(&mut self.changes);
@@ -249,10 +270,10 @@ impl Names {
                 self.keep(edit);
             }
         }
-        let mut names = vec![0; self.entries.len()];
+        let mut names = vec![0; self.entries.end()];
         names[ROOT] = 1;
-        for entry in self.entries.iter_mut().flatten() {
-            entry.opens = 0;
+        for entry in self.entries.values_mut() {
+            (entry.names, entry.opens, entry.lock) = (0, 0, None);
             let Body::Directory(directory) = &mut entry.body else { continue };
             if !changes.is_empty() {
                 let directory = Arc::make_mut(directory);
@@ -260,8 +281,8 @@ impl Names {
             }
             directory.live.values().for_each(|node| names[*node] += 1);
         }
-        for (entry, names) in self.entries.iter_mut().zip(names) {
-            if let Some(entry) = entry {
+        for (node, names) in names.into_iter().enumerate() {
+            if let Some(entry) = self.entries.get_mut(node) {
                 entry.names = names;
             }
         }
@@ -270,9 +291,9 @@ impl Names {
 
     /// Forgets the nodes that no name, durable or live or in between, and no handle can reach.
     fn collect(&mut self) {
-        let mut used = vec![false; self.entries.len()];
+        let mut used = vec![false; self.entries.end()];
         used[ROOT] = true;
-        for entry in self.entries.iter().flatten() {
+        for (_, entry) in self.entries.iter() {
             if let Body::Directory(directory) = &entry.body {
                 directory.kept.values().for_each(|node| used[*node] = true);
             }
@@ -283,9 +304,9 @@ impl Names {
                 used[node] = true;
             }
         }
-        for (entry, used) in self.entries.iter_mut().zip(used) {
-            if entry.as_ref().is_some_and(|entry| !used && entry.names == 0 && entry.opens == 0) {
-                *entry = None;
+        for node in self.entries.places(|entry| entry.names == 0 && entry.opens == 0) {
+            if !used[node] {
+                self.entries.remove(node);
             }
         }
     }

@@ -29,19 +29,65 @@ pub(super) enum How {
 /// What is asked of the world. Handles are numbers; the request holds each of them as long as it is in flight.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
-    Lock { path: PathBuf },
-    Open { path: PathBuf, how: How, lock: Option<usize> },
-    List { path: PathBuf, salt: u64, early: Vec<Name> },
-    CreateDir { path: PathBuf },
-    Rename { from: PathBuf, to: PathBuf },
-    Remove { path: PathBuf },
-    SyncDir { path: PathBuf },
-    SyncFiles { files: Vec<usize>, done: bool },
-    Read { file: usize, offset: usize, len: usize, early: Vec<u8> },
-    Write { file: usize, durable: bool, offset: usize, bytes: Vec<u8> },
-    Grow { file: usize, len: u64 },
-    Len { file: usize },
-    Close { file: usize },
+    Lock {
+        path: PathBuf,
+    },
+    Open {
+        path: PathBuf,
+        how: How,
+        lock: Option<usize>,
+    },
+    /// A salt above zero: the names that it chooses were listed early.
+    List {
+        path: PathBuf,
+        salt: u64,
+        early: Vec<Name>,
+    },
+    CreateDir {
+        path: PathBuf,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Remove {
+        path: PathBuf,
+    },
+    SyncDir {
+        path: PathBuf,
+    },
+    /// Perhaps done already, and only the answer is missing.
+    SyncFiles {
+        files: Vec<usize>,
+        done: bool,
+    },
+    /// What was there early, if it was looked at.
+    Read {
+        file: usize,
+        offset: usize,
+        len: usize,
+        early: Vec<u8>,
+    },
+    Write(Writing),
+    Grow {
+        file: usize,
+        len: u64,
+    },
+    Len {
+        file: usize,
+    },
+    Close {
+        file: usize,
+    },
+}
+
+/// A write.
+#[derive(Clone, Debug)]
+pub(super) struct Writing {
+    pub(super) file: usize,
+    pub(super) durable: bool,
+    pub(super) offset: usize,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Request {
@@ -56,8 +102,8 @@ impl Request {
             Request::SyncDir { .. } => Kind::SyncDir,
             Request::SyncFiles { .. } => Kind::SyncFiles,
             Request::Read { .. } => Kind::Read,
-            Request::Write { durable: false, .. } => Kind::Write,
-            Request::Write { durable: true, .. } => Kind::WriteDurable,
+            Request::Write(writing) if writing.durable => Kind::WriteDurable,
+            Request::Write(_) => Kind::Write,
             Request::Grow { .. } => Kind::Grow,
             Request::Len { .. } => Kind::Len,
             Request::Close { .. } => Kind::Close,
@@ -84,7 +130,7 @@ impl Request {
             Request::SyncFiles { files, .. } => files,
             Request::Open { lock: Some(lock), .. } => std::slice::from_ref(lock),
             Request::Read { file, .. }
-            | Request::Write { file, .. }
+            | Request::Write(Writing { file, .. })
             | Request::Grow { file, .. }
             | Request::Len { file }
             | Request::Close { file } => std::slice::from_ref(file),
@@ -96,7 +142,7 @@ impl Request {
     pub(super) fn range(&self) -> (usize, usize) {
         match self {
             Request::Read { offset, len, .. } => (*offset, *len),
-            Request::Write { offset, bytes, .. } => (*offset, bytes.len()),
+            Request::Write(Writing { offset, bytes, .. }) => (*offset, bytes.len()),
             _ => (0, 0),
         }
     }

@@ -46,6 +46,11 @@ impl Random {
         probability > 0.0 && self.fraction() < probability
     }
 
+    /// Any of a page's sectors, as a set.
+    pub(super) fn sectors(&mut self) -> u8 {
+        self.bits().to_le_bytes()[0]
+    }
+
     /// Fills `bytes` with noise.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {

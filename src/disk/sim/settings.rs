@@ -25,6 +25,11 @@ pub struct Settings {
     pub racy: bool,
     /// A power cut turns some of the sectors that were pending into garbage.
     pub garbage: bool,
+    /// Some of that garbage cannot even be read, until it is written. DESIGN.md answers it with an error, so it
+    /// is for tests that expect one.
+    pub unreadable: bool,
+    /// The device answers a flush and does nothing: no sync of a file or a directory makes anything durable.
+    pub ignores_flush: bool,
     /// A failed sync forgets what it should have written: it reads back, a later sync succeeds, and it is gone
     /// after the next power cut. DESIGN.md assumes that disks do not do this.
     pub lossy_sync_failure: bool,
@@ -57,6 +62,8 @@ impl Settings {
             racy: random.coin(),
             garbage: true,
             flocks: true,
+            unreadable: false,
+            ignores_flush: false,
             lossy_sync_failure: false,
             late_landing: 0.03,
             orphan_landing: [0.02, 0.1, 0.3, 0.6][random.index(4)],

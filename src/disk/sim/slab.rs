@@ -39,6 +39,15 @@ impl<T> Slab<T> {
         self.places.len() - self.free.len()
     }
 
+    /// One more than the highest place ever used.
+    pub(super) fn end(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().flatten()
+    }
+
     /// All values with their places, in the order of places.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
         self.places.iter().enumerate().filter_map(|(place, value)| Some((place, value.as_ref()?)))

@@ -51,7 +51,7 @@ impl SimDisk {
         let (directory, name) = world.names.parent(path.as_ref())?;
         world.names.lookup(directory, name).ok_or(io::ErrorKind::NotFound)?;
         world.names.unlink(directory, name);
-        world.names.sync_all();
+        world.names.keep_latest();
         Ok(())
     }
 
@@ -60,10 +60,10 @@ impl SimDisk {
         self.world().make_dirs(path.as_ref()).map(drop)
     }
 
-    /// Copies a file, of this world or another.
-    pub fn copy_file(&self, from: (&SimDisk, impl AsRef<Path>), to: impl AsRef<Path>) -> io::Result<()> {
-        let bytes = from.0.file_bytes(from.1)?;
-        self.put_file(to, &bytes)
+    /// Copies a file into a world, this one or another.
+    pub fn copy_file(&self, from: impl AsRef<Path>, into: &SimDisk, to: impl AsRef<Path>) -> io::Result<()> {
+        let bytes = self.file_bytes(from)?;
+        into.put_file(to, &bytes)
     }
 
     /// All files with their lengths, by path.
@@ -126,7 +126,7 @@ impl World {
             Some(_) => Err(io::ErrorKind::NotADirectory.into()),
             None => {
                 let node = self.names.make(above, name, true);
-                self.names.sync_all();
+                self.names.keep_latest();
                 Ok(node)
             }
         }
@@ -140,9 +140,10 @@ impl World {
         }
         if self.names.lookup(directory, name).is_some() {
             self.names.unlink(directory, name);
+            self.names.keep_latest();
         }
         let node = self.names.make(directory, name, false);
-        self.names.sync_all();
+        self.names.keep_latest();
         if let Some(contents) = self.names.file_mut(node) {
             contents.overwrite(0, bytes);
         }

@@ -9,10 +9,11 @@
 
 use std::io;
 
+use super::contents::{SECTOR, WHOLE, content};
 use super::counts::Tally;
 use super::fault::{Fault, Kind, Moment, Orders};
-use super::names::{Names, Node};
-use super::operation::{Answer, Outcome, Request};
+use super::names::{Name, Names, Node};
+use super::operation::{Answer, Outcome, Request, Writing};
 use super::slab::Slab;
 use super::{Random, Settings};
 use crate::disk::PAGE;
@@ -25,6 +26,7 @@ pub(super) struct Process {
     /// An ordered crash has struck: nothing of it goes on, and it is to be killed or to lose its power.
     pub(super) stopped: bool,
     pub(super) operations: u64,
+    pub(super) open_files: u64,
     pub(super) orders: Orders,
 }
 
@@ -59,7 +61,7 @@ pub(super) struct Flying {
     pub(super) abandoned: bool,
 }
 
-/// A write of a process that has ended.
+/// A write of a process that has ended. It counts as open on its node.
 #[derive(Clone, Debug)]
 pub(super) struct LateWrite {
     pub(super) node: Node,
@@ -91,7 +93,8 @@ impl World {
     pub(super) fn new(seed: u64, settings: Settings) -> Self {
         World {
             settings,
-            random: Random::new(seed),
+            // Not the dice that the settings were drawn with.
+            random: Random::new(!seed),
             names: Names::new(),
             cached: Vec::new(),
             processes: vec![Process::default()],
@@ -150,7 +153,7 @@ impl World {
         }
         self.trace_request(number, &request);
         let mut flying = Flying { process, number, request, path, fault, abandoned: false };
-        if self.settings.racy && fault.is_none() && self.flying.len() + self.processes.len() > 1 {
+        if self.settings.racy && fault.is_none() {
             self.begin_early(&mut flying.request);
         }
         let place = self.flying.insert(flying);
@@ -193,9 +196,13 @@ impl World {
         if request.kind() == Kind::Read {
             self.tally.end_read(path);
         }
-        let handles: Vec<usize> = request.handles().to_vec();
+        // Most hold one: no list is made for it.
+        let (first, rest) = match request.handles() {
+            [first, rest @ ..] => (Some(*first), rest.to_vec()),
+            [] => (None, Vec::new()),
+        };
         let result = self.effect(process, request, path, fault);
-        for handle in handles {
+        for handle in first.into_iter().chain(rest) {
             self.release(handle);
         }
         self.trace_result(number, &result);
@@ -220,11 +227,19 @@ impl World {
         }
     }
 
+    /// Lets a dead process's write land now.
+    pub(super) fn land_late(&mut self, place: usize) {
+        let write = self.late.swap_remove(place);
+        self.trace(write.offset as u64);
+        self.write(write.node, write.offset, &write.bytes);
+        self.names.count_open(write.node, false);
+    }
+
     /// Time goes on: what nobody waits for may land.
     fn tick(&mut self) {
         if !self.late.is_empty() && self.random.chance(self.settings.late_landing) {
-            let write = self.late.swap_remove(self.random.index(self.late.len()));
-            self.write(write.node, write.offset, &write.bytes);
+            let chosen = self.random.index(self.late.len());
+            self.land_late(chosen);
         }
         if !self.abandoned.is_empty() && self.random.chance(self.settings.orphan_landing) {
             let place = self.abandoned.swap_remove(self.random.index(self.abandoned.len()));
@@ -261,8 +276,8 @@ impl World {
         let pages = request.range().1 / PAGE;
         if pages > 1 && self.random.chance(settings.short) {
             // At least a page, since a caller may take less for the end; then any number of sectors.
-            let sectors = self.random.index((pages - 1) * PAGE / super::contents::SECTOR);
-            return Some(Fault::Short(PAGE + sectors * super::contents::SECTOR));
+            let sectors = self.random.index((pages - 1) * PAGE / SECTOR);
+            return Some(Fault::Short(PAGE + sectors * SECTOR));
         }
         None
     }
@@ -273,13 +288,10 @@ impl World {
     fn begin_early(&mut self, request: &mut Request) {
         match request {
             Request::Read { file, offset, len, early } if *len > PAGE && self.random.coin() => {
-                let Some(node) = self.handles.get(*file).map(|handle| handle.node) else { return };
-                let pages = self.random.index(*len / PAGE);
-                let Some(contents) = self.names.file(node) else { return };
-                if contents.is_readable(*offset, pages * PAGE) {
-                    contents.read(*offset, pages * PAGE, early);
+                let node = self.handles.get(*file).map(|handle| handle.node);
+                if let Some(contents) = node.and_then(|node| self.names.file(node)) {
+                    contents.read(*offset, *len, early);
                 }
-                early.truncate(early.len() / PAGE * PAGE);
             }
             Request::List { path, salt, early } if self.random.coin() => {
                 *salt = self.random.bits() | 1;
@@ -297,26 +309,26 @@ impl World {
         }
     }
 
-    /// A read meets writes in flight: some of their sectors are there already, and stay.
+    /// A read meets writes in flight, of the living and the dead: some of their sectors are there already, and
+    /// stay.
     pub(super) fn meet_writes(&mut self, node: Node, offset: usize, len: usize) {
-        let writes = self.flying.places(|flying| {
-            let (at, bytes) = flying.request.range();
-            matches!(flying.request, Request::Write { .. }) && at < offset + len && offset < at + bytes
-        });
-        for place in writes {
-            let Some(Flying { request: Request::Write { file, offset: at, bytes, .. }, fault, .. }) =
-                self.flying.get(place)
-            else {
-                continue;
-            };
-            let same = self.handles.get(*file).is_some_and(|handle| handle.node == node && handle.writable);
-            if !same || fault.is_some() || self.random.coin() {
-                continue;
+        let meets = |at: usize, bytes: &[u8]| at < offset + len && offset < at + bytes.len();
+        let mut met: Vec<(usize, Vec<u8>)> = Vec::new();
+        for (_, flying) in self.flying.iter() {
+            if let Request::Write(Writing { file, offset: at, bytes, .. }) = &flying.request
+                && flying.fault.is_none()
+                && self.handles.get(*file).is_some_and(|handle| handle.node == node && handle.writable)
+                && meets(*at, bytes)
+            {
+                met.push((*at, bytes.clone()));
             }
-            let (at, bytes) = (*at, bytes.clone());
+        }
+        let late = self.late.iter().filter(|write| write.node == node && meets(write.offset, &write.bytes));
+        met.extend(late.map(|write| (write.offset, write.bytes.clone())));
+        for (at, bytes) in met {
             for (i, page) in bytes.chunks_exact(PAGE).enumerate() {
-                let sectors = [0, 0xFF, (self.random.bits() & 0xFF) as u8][self.random.index(3)];
-                self.put(node, at / PAGE + i, &super::contents::content(page), sectors);
+                let sectors = [0, 0, WHOLE, self.random.sectors()][self.random.index(4)];
+                self.put(node, at / PAGE + i, &content(page), sectors);
             }
         }
     }
@@ -324,8 +336,25 @@ impl World {
     // Handles.
 
     pub(super) fn open_handle(&mut self, handle: Handle) -> usize {
-        self.names.count_open(handle.node, true);
-        self.handles.insert(handle)
+        let (node, locks) = (handle.node, handle.locks);
+        self.names.count_open(node, true);
+        self.processes[handle.process].open_files += 1;
+        let place = self.handles.insert(handle);
+        if locks {
+            self.names.set_lock(node, Some(place));
+        }
+        place
+    }
+
+    /// Closes a handle, whoever still has it.
+    pub(super) fn close_handle(&mut self, place: usize) -> Option<Handle> {
+        let handle = self.handles.remove(place)?;
+        self.names.count_open(handle.node, false);
+        self.processes[handle.process].open_files -= 1;
+        if handle.locks {
+            self.names.set_lock(handle.node, None);
+        }
+        Some(handle)
     }
 
     /// The caller gives a handle back.
@@ -343,17 +372,9 @@ impl World {
         if handle.holders > 0 {
             return;
         }
-        if let Some(handle) = self.handles.remove(place) {
-            self.names.count_open(handle.node, false);
-            if let Some(lock) = handle.lock {
-                self.release(lock);
-            }
+        if let Some(lock) = self.close_handle(place).and_then(|handle| handle.lock) {
+            self.release(lock);
         }
-    }
-
-    /// The handle that holds this node's advisory lock.
-    pub(super) fn holder(&self, node: Node) -> Option<usize> {
-        self.handles.iter().find(|(_, handle)| handle.locks && handle.node == node).map(|(place, _)| place)
     }
 
     // Records of what happened.
@@ -383,7 +404,7 @@ impl World {
         for byte in request.path().into_iter().flat_map(|path| path.as_os_str().as_encoded_bytes()) {
             self.trace(u64::from(*byte));
         }
-        if let Request::Write { bytes, .. } = request {
+        if let Request::Write(Writing { bytes, .. }) = request {
             self.trace(sample(bytes));
         }
     }
@@ -426,7 +447,7 @@ impl World {
 }
 
 /// Whether a listing that takes long comes by this name early.
-pub(super) fn is_early(name: &super::names::Name, salt: u64) -> bool {
+pub(super) fn is_early(name: &Name, salt: u64) -> bool {
     let hash = name.as_encoded_bytes().iter().fold(salt, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23)
     });
