@@ -139,8 +139,16 @@ pub enum Error {
 impl Error {
     /// The disk's error, by what it means.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::Unsupported {
-            return Error::Unsupported { what: format!("{}: {source}", path.display()).into() };
+        match source.kind() {
+            io::ErrorKind::Unsupported => {
+                return Error::Unsupported { what: format!("{}: {source}", path.display()).into() };
+            }
+            io::ErrorKind::WouldBlock => {
+                let what = "a writer that died still has requests in the kernel, or another program holds it; \
+                            try again later";
+                return Error::Locked { path: path.to_path_buf(), what: what.into() };
+            }
+            _ => {}
         }
         Error::Io { action, path: path.to_path_buf(), source: Arc::new(source) }
     }

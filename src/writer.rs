@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::{Disk, Glommio};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::record::Form;
 use crate::options::Options;
 use crate::pending::Pending;
@@ -149,10 +149,7 @@ impl<D: Disk> Writer<D> {
     /// # Errors
     /// `Poisoned` after an earlier failure.
     pub async fn sync(&mut self) -> Result<()> {
-        match &self.core.poison {
-            Some(cause) => Err(Error::Poisoned { cause: Arc::clone(cause) }),
-            None => Ok(()),
-        }
+        self.core.poison.check()
     }
 
     /// Brings the raw files up to date and publishes a manifest: recovery has nothing to replay behind it.

@@ -19,7 +19,6 @@ use crate::format::StoreId;
 use crate::format::manifest::LogPosition;
 use crate::format::record::{self, Identity, Place, Rows};
 use crate::mutant::{self, Mutant};
-use crate::segment::slot::BUSY;
 
 pub(crate) mod walk;
 
@@ -79,7 +78,6 @@ async fn open_file<D: Disk>(disk: &D, path: PathBuf, lock: &D::Lock) -> Result<L
             std::io::ErrorKind::NotFound => {
                 Error::corrupt(&path, 0, "the manifest names this log file; it is missing")
             }
-            std::io::ErrorKind::WouldBlock => Error::Locked { path, what: BUSY.into() },
             _ => Error::io("open", &path, error),
         }),
     }

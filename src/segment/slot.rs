@@ -72,7 +72,6 @@ impl<D: Disk> Slot<D> {
             io::ErrorKind::NotFound => {
                 Error::corrupt(&refused.path, 0, "the manifest names this file; it is missing")
             }
-            io::ErrorKind::WouldBlock => Error::Locked { path: refused.path, what: BUSY.into() },
             _ => refused.when_writing(),
         })
     }
@@ -118,10 +117,6 @@ impl<D: Disk> Slot<D> {
         Ok(())
     }
 }
-
-/// What a lock that outlives its owner means.
-pub(crate) const BUSY: &str =
-    "a writer that died still has requests in the kernel, or another program holds it; try again later";
 
 impl<F: File> SlotFile<F> {
     async fn grow(&mut self, end: u64, options: &Options) -> Result<(), Refused> {

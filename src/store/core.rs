@@ -41,7 +41,30 @@ pub(crate) struct Core<D: Disk> {
     pub(crate) last_key: u64,
     /// Names that nothing needs any more, to be removed when a manifest is published.
     pub(crate) leftovers: Vec<String>,
-    pub(crate) poison: Option<Arc<str>>,
+    pub(crate) poison: Poison,
+}
+
+/// Whether a writer may still write.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Poison {
+    #[default]
+    None,
+    /// These steps have begun; if their future is dropped it stays at that.
+    Begun(&'static str),
+    /// By this error.
+    Failed(Arc<str>),
+}
+
+impl Poison {
+    /// The error of every later call.
+    pub(crate) fn check(&self) -> Result<()> {
+        let cause = match self {
+            Poison::None => return Ok(()),
+            Poison::Begun(what) => format!("{what} was dropped when it had begun").into(),
+            Poison::Failed(cause) => Arc::clone(cause),
+        };
+        Err(Error::Poisoned { cause })
+    }
 }
 
 /// How a commit will be made, once there is room for it.
@@ -65,18 +88,16 @@ impl<D: Disk> Core<D> {
     /// that is dropped before it is ready, poisons.
     pub(crate) async fn guard<T>(
         &mut self,
-        what: &str,
+        what: &'static str,
         steps: impl AsyncFnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
-        if let Some(cause) = &self.poison {
-            return Err(Error::Poisoned { cause: Arc::clone(cause) });
-        }
-        self.poison = Some(format!("{what} was dropped when it had begun").into());
+        self.poison.check()?;
+        self.poison = Poison::Begun(what);
         let result = steps(self).await;
         self.poison = match &result {
-            Ok(_) | Err(Error::Full { .. }) => None,
-            Err(_) if mutant::is(Mutant::NoPoison) => None,
-            Err(error) => Some(error.to_string().into()),
+            Ok(_) | Err(Error::Full { .. }) => Poison::None,
+            Err(_) if mutant::is(Mutant::NoPoison) => Poison::None,
+            Err(error) => Poison::Failed(error.to_string().into()),
         };
         result
     }

@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::core::Core;
+use super::core::{Core, Poison};
 use super::create::{check_fit, commit_bytes_max, lock};
 use super::names::{self, Listing};
 use super::shared::{Seen, Shared, Version};
@@ -270,7 +270,7 @@ async fn assemble<D: Disk>(
         epoch: at.epoch,
         last_key,
         leftovers: Vec::new(),
-        poison: None,
+        poison: Poison::None,
     })
 }
 
@@ -295,8 +295,8 @@ async fn walk<D: Disk>(core: &mut Core<D>, recovery: &mut Recovery) -> Result<u6
                 .map_err(|what| Error::corrupt(&path, place.offset(), what))?;
             active.apply(rows);
             *last_key = rows.last_key;
-            recovery.commits_replayed += 1;
         }
+        recovery.commits_replayed += u64::from(record.rows.is_some() || record.note.is_some());
         if let Some(note) = record.note {
             shared.publish_rows(active.shared.first_row + active.rows, Some(note));
         }
