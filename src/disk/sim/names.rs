@@ -275,7 +275,7 @@ impl Names {
         for entry in self.entries.values_mut() {
             (entry.names, entry.opens, entry.lock) = (0, 0, None);
             let Body::Directory(directory) = &mut entry.body else { continue };
-            if !changes.is_empty() {
+            if directory.live != directory.kept {
                 let directory = Arc::make_mut(directory);
                 directory.live = directory.kept.clone();
             }
