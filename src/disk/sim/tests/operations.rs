@@ -1,59 +1,9 @@
-//! The simulated disk is as unkind as it says, and the same for the same seed.
-
-use std::future::Future;
-use std::io;
-use std::path::Path;
+//! Operations: their order, their faults, dropped futures, locks, and the tester's tools.
 
 use futures::future::join_all;
 
 use super::*;
-use crate::disk::{File, PAGE, read_exact, write_all};
-
-const SEEDS: u64 = 400;
-
-/// A world without short transfers and races, that has otherwise what its seed says.
-fn plain(seed: u64, change: impl FnOnce(&mut Settings)) -> SimDisk {
-    let mut settings = Settings { short: 0.0, racy: false, cow: false, ..Settings::from_seed(seed) };
-    change(&mut settings);
-    SimDisk::with_settings(seed, settings)
-}
-
-/// Runs a future that must come to its end without an error.
-fn now<T>(disk: &SimDisk, future: impl Future<Output = io::Result<T>>) -> T {
-    run(disk, future).unwrap().unwrap()
-}
-
-/// How a future ended that was to fail.
-fn kind<T>(disk: &SimDisk, future: impl Future<Output = io::Result<T>>) -> io::ErrorKind {
-    run(disk, future).unwrap().err().map(|error| error.kind()).unwrap()
-}
-
-fn page(file: &SimFile, fill: u8) -> SimBuffer {
-    let mut buffer = file.buffer(PAGE);
-    buffer.fill(fill);
-    buffer
-}
-
-async fn open(disk: &SimDisk, lock: &SimLock, path: &str) -> io::Result<SimFile> {
-    disk.open(path.as_ref(), Mode::Write(lock)).await
-}
-
-async fn read(disk: &SimDisk, path: &str) -> io::Result<Vec<u8>> {
-    let file = disk.open(path.as_ref(), Mode::Read).await?;
-    let len = usize::try_from(file.len().await?).unwrap();
-    Ok(file.read_at(0, len.next_multiple_of(PAGE).max(PAGE)).await?.to_vec())
-}
-
-/// Whether the seeds bring both: some where it is so, and some where it is not.
-fn both(is_so: impl FnMut(u64) -> bool) {
-    let so = (0..SEEDS).map(is_so).filter(|so| *so).count() as u64;
-    assert!(so > 0, "never");
-    assert!(so < SEEDS, "always");
-}
-
-fn is_all(bytes: &[u8], fill: u8) -> bool {
-    bytes.iter().all(|byte| *byte == fill)
-}
+use crate::disk::{read_exact, write_all};
 
 /// A life with a bit of everything, ended by a crash and a power cut, and looked at afterwards.
 async fn life(disk: &SimDisk) -> io::Result<()> {
@@ -64,7 +14,7 @@ async fn life(disk: &SimDisk) -> io::Result<()> {
     write_all(&log, 0, log.buffer(4 * PAGE)).await?;
     disk.sync_files(&[&log]).await?;
     for i in 0..4_u8 {
-        let writes = (0..4).map(|at| log.write_at(at * PAGE as u64, page(&log, i * 4 + at as u8)));
+        let writes = (0..4_u8).map(|at| log.write_at(u64::from(at) * PAGE as u64, page(&log, i * 4 + at)));
         for result in join_all(writes).await {
             result?;
         }
@@ -85,7 +35,7 @@ fn the_same_seed_has_the_same_trace_and_bytes() {
         disk.configure(|settings| settings.write_errors = 0.01);
         disk.crash_at(20 + seed % 50, Moment::InFlight);
         let _ = run(&disk, life(&disk));
-        let disk = if seed % 2 == 0 { disk.kill() } else { disk.power_cut() };
+        let disk = if seed.is_multiple_of(2) { disk.kill() } else { disk.power_cut() };
         let _ = run(&disk, read(&disk, "/s/log"));
         (disk.trace_hash(), disk.files(), disk.file_bytes("/s/log").ok())
     };
@@ -94,297 +44,6 @@ fn the_same_seed_has_the_same_trace_and_bytes() {
         assert_eq!(first, play(seed), "seed {seed}");
         assert_ne!(first.0, play(seed + 1).0, "seed {seed}");
     }
-}
-
-/// Makes /log (`pages` of 1), durable, with nothing open.
-fn with_log(disk: &SimDisk, pages: usize) {
-    disk.put_file("/log", &vec![1; pages * PAGE]).unwrap();
-    disk.put_file("/raw", &vec![1; pages * PAGE]).unwrap();
-}
-
-#[test]
-fn what_was_synced_survives_every_power_cut() {
-    for seed in 0..SEEDS {
-        let disk = SimDisk::new(seed);
-        now(&disk, async {
-            let lock = disk.lock("/LOCK".as_ref()).await?;
-            disk.create_dir("/raw".as_ref()).await?;
-            let file = disk.open("/raw/0".as_ref(), Mode::CreateNew(&lock)).await?;
-            file.grow(8 * PAGE as u64).await?;
-            write_all(&file, 0, page(&file, 1)).await?;
-            write_all(&file, 2 * PAGE as u64, page(&file, 2)).await?;
-            disk.sync_files(&[&file]).await?;
-            disk.rename("/raw/0".as_ref(), "/raw/1".as_ref()).await?;
-            disk.sync_dir("/raw".as_ref()).await?;
-            disk.sync_dir("/".as_ref()).await
-        });
-        let disk = disk.power_cut();
-        let bytes = disk.file_bytes("/raw/1").unwrap();
-        assert_eq!(bytes.len(), 8 * PAGE);
-        assert!(is_all(&bytes[..PAGE], 1) && is_all(&bytes[PAGE..2 * PAGE], 0));
-        assert!(is_all(&bytes[2 * PAGE..3 * PAGE], 2) && is_all(&bytes[3 * PAGE..], 0));
-        assert!(disk.file_bytes("/raw/0").is_err());
-    }
-}
-
-/// Writes /raw plainly, then /log durably; whether /raw's bytes survive a power cut, and /log's do.
-fn raw_then_log(disk: SimDisk) -> (bool, bool) {
-    with_log(&disk, 1);
-    now(&disk, async {
-        let lock = disk.lock("/LOCK".as_ref()).await?;
-        let raw = open(&disk, &lock, "/raw").await?;
-        let log = disk.open("/log".as_ref(), Mode::WriteDurable(&lock)).await?;
-        write_all(&raw, 0, page(&raw, 2)).await?;
-        write_all(&log, 0, page(&log, 2)).await
-    });
-    let disk = disk.power_cut();
-    (is_all(&disk.file_bytes("/raw").unwrap(), 2), is_all(&disk.file_bytes("/log").unwrap(), 2))
-}
-
-#[test]
-fn a_durable_write_makes_only_itself_durable_with_fua() {
-    for through_page_cache in [false, true] {
-        both(|seed| {
-            let disk = plain(seed, |settings| (settings.fua, settings.direct) = (true, !through_page_cache));
-            let (raw, log) = raw_then_log(disk);
-            assert!(log, "seed {seed}");
-            raw
-        });
-    }
-}
-
-#[test]
-fn a_durable_write_flushes_the_device_without_fua() {
-    for seed in 0..SEEDS {
-        let disk = plain(seed, |settings| (settings.fua, settings.direct) = (false, true));
-        assert_eq!(raw_then_log(disk), (true, true), "seed {seed}");
-    }
-    both(|seed| raw_then_log(plain(seed, |settings| (settings.fua, settings.direct) = (false, false))).0);
-    // With copy on write its own sync decides where a page lies, so that a flush is not enough.
-    both(|seed| {
-        let disk = plain(seed, |settings| {
-            (settings.fua, settings.direct, settings.cow) = (false, true, true);
-        });
-        raw_then_log(disk).0
-    });
-}
-
-#[test]
-fn a_sync_of_one_file_may_leave_another_pending() {
-    both(|seed| {
-        let disk = SimDisk::new(seed);
-        with_log(&disk, 1);
-        now(&disk, async {
-            let lock = disk.lock("/LOCK".as_ref()).await?;
-            let (raw, log) = (open(&disk, &lock, "/raw").await?, open(&disk, &lock, "/log").await?);
-            write_all(&raw, 0, page(&raw, 2)).await?;
-            write_all(&log, 0, page(&log, 2)).await?;
-            disk.sync_files(&[&log]).await
-        });
-        let disk = disk.power_cut();
-        assert!(is_all(&disk.file_bytes("/log").unwrap(), 2));
-        is_all(&disk.file_bytes("/raw").unwrap(), 2)
-    });
-}
-
-#[test]
-fn an_unsynced_name_may_be_gone() {
-    both(|seed| {
-        let disk = SimDisk::new(seed);
-        disk.make_dirs("/s").unwrap();
-        now(&disk, async {
-            let lock = disk.lock("/LOCK".as_ref()).await?;
-            let file = disk.open("/s/new".as_ref(), Mode::Create(&lock)).await?;
-            write_all(&file, 0, page(&file, 2)).await?;
-            disk.sync_files(&[&file]).await?;
-            disk.sync_dir("/".as_ref()).await
-        });
-        let bytes = disk.power_cut().file_bytes("/s/new");
-        bytes.is_ok_and(|bytes| is_all(&bytes, 2) && !bytes.is_empty())
-    });
-}
-
-/// Creates a, b and c and renames c to d; the names after a power cut.
-fn names_after(seed: u64, journal: bool) -> String {
-    let disk = plain(seed, |settings| settings.journal = journal);
-    disk.put_file("/c", &[]).unwrap();
-    now(&disk, async {
-        disk.create_dir("/a".as_ref()).await?;
-        disk.create_dir("/b".as_ref()).await?;
-        disk.rename("/c".as_ref(), "/d".as_ref()).await
-    });
-    let disk = disk.power_cut();
-    let names = now(&disk, disk.list("/".as_ref()));
-    let mut names: Vec<String> = names.into_iter().map(|name| name.into_string().unwrap()).collect();
-    names.sort();
-    names.concat()
-}
-
-#[test]
-fn a_journal_keeps_a_prefix_of_the_changes_of_names() {
-    let mut seen: Vec<String> = (0..SEEDS).map(|seed| names_after(seed, true)).collect();
-    seen.sort();
-    seen.dedup();
-    assert_eq!(seen, ["abc", "abd", "ac", "c"]);
-}
-
-#[test]
-fn without_a_journal_any_subset_of_the_edits_survives() {
-    let mut seen: Vec<String> = (0..SEEDS).map(|seed| names_after(seed, false)).collect();
-    seen.sort();
-    seen.dedup();
-    assert_eq!(seen.len(), 16);
-    assert!(seen.contains(&"cd".to_owned()) && seen.contains(&"ab".to_owned()));
-}
-
-/// Overwrites a page of 1 with 2 and 3, unsynced; what a power cut leaves.
-fn overwritten(disk: SimDisk) -> Vec<u8> {
-    with_log(&disk, 1);
-    now(&disk, async {
-        let lock = disk.lock("/LOCK".as_ref()).await?;
-        let log = open(&disk, &lock, "/log").await?;
-        write_all(&log, 0, page(&log, 2)).await?;
-        write_all(&log, 0, page(&log, 3)).await
-    });
-    disk.power_cut().file_bytes("/log").unwrap()
-}
-
-#[test]
-fn sectors_are_kept_dropped_torn_and_turned_into_garbage() {
-    let quiet = |seed| overwritten(plain(seed, |settings| settings.garbage = false));
-    both(|seed| is_all(&quiet(seed), 1));
-    both(|seed| is_all(&quiet(seed), 3));
-    both(|seed| [1, 2, 3].iter().all(|fill| quiet(seed).contains(fill)));
-    assert!((0..SEEDS).all(|seed| quiet(seed).chunks(512).all(|sector| is_all(sector, sector[0]))));
-    both(|seed| overwritten(plain(seed, |_| {})).iter().any(|byte| ![1, 2, 3].contains(byte)));
-}
-
-#[test]
-fn copy_on_write_keeps_whole_pages() {
-    let cow = |seed| overwritten(plain(seed, |settings| settings.cow = true));
-    assert!((0..SEEDS).all(|seed| is_all(&cow(seed), cow(seed)[0])));
-    both(|seed| cow(seed)[0] == 1);
-    both(|seed| cow(seed)[0] == 2);
-}
-
-#[test]
-fn garbage_may_be_unreadable() {
-    both(|seed| {
-        let disk = plain(seed, |settings| settings.unreadable = true);
-        with_log(&disk, 1);
-        now(&disk, async {
-            let lock = disk.lock("/LOCK".as_ref()).await?;
-            let log = open(&disk, &lock, "/log").await?;
-            write_all(&log, 0, page(&log, 2)).await
-        });
-        let disk = disk.power_cut();
-        run(&disk, read(&disk, "/log")).unwrap().is_err()
-    });
-}
-
-#[test]
-fn a_write_in_flight_at_a_power_cut_arrives_in_part() {
-    both(|seed| {
-        let disk = plain(seed, |settings| settings.garbage = false);
-        with_log(&disk, 8);
-        let end = run(&disk, async {
-            let lock = disk.lock("/LOCK".as_ref()).await?;
-            let raw = open(&disk, &lock, "/raw").await?;
-            let log = disk.open("/log".as_ref(), Mode::WriteDurable(&lock)).await?;
-            let mut buffer = log.buffer(8 * PAGE);
-            buffer.fill(2);
-            let buffer = write_all(&raw, 0, buffer).await?;
-            disk.crash_at(disk.operations(), Moment::InFlight);
-            log.write_at(0, buffer).await
-        });
-        assert!(matches!(end, Err(Stopped::Crashed)));
-        let disk = disk.power_cut();
-        let (raw, log) = (disk.file_bytes("/raw").unwrap(), disk.file_bytes("/log").unwrap());
-        // Where all that had completed was kept, it is the flight that tore this.
-        is_all(&raw, 2) && log.contains(&1) && log.contains(&2)
-    });
-}
-
-#[test]
-fn a_growth_that_was_not_synced_may_be_lost() {
-    let grown = |seed, synced| {
-        let disk = SimDisk::new(seed);
-        with_log(&disk, 1);
-        now(&disk, async {
-            let lock = disk.lock("/LOCK".as_ref()).await?;
-            let log = open(&disk, &lock, "/log").await?;
-            log.grow(4 * PAGE as u64).await?;
-            assert!(is_all(&read_exact(&log, PAGE as u64, PAGE).await?, 0));
-            if synced { disk.sync_files(&[&log]).await } else { Ok(()) }
-        });
-        disk.power_cut().file_bytes("/log").unwrap().len() / PAGE
-    };
-    assert!((0..SEEDS).all(|seed| grown(seed, true) == 4));
-    let mut seen: Vec<usize> = (0..SEEDS).map(|seed| grown(seed, false)).collect();
-    seen.sort_unstable();
-    seen.dedup();
-    assert_eq!(seen, [1, 2, 3, 4]);
-}
-
-#[test]
-fn fresh_space_may_read_as_zeros_though_the_device_was_flushed() {
-    both(|seed| {
-        let disk = plain(seed, |settings| (settings.fua, settings.direct) = (false, true));
-        with_log(&disk, 1);
-        now(&disk, async {
-            let lock = disk.lock("/LOCK".as_ref()).await?;
-            let (raw, log) = (open(&disk, &lock, "/raw").await?, open(&disk, &lock, "/log").await?);
-            raw.grow(2 * PAGE as u64).await?;
-            disk.sync_files(&[&raw]).await?;
-            write_all(&raw, PAGE as u64, page(&raw, 2)).await?;
-            disk.sync_files(&[&log]).await
-        });
-        let bytes = disk.power_cut().file_bytes("/raw").unwrap();
-        assert_eq!(bytes.len(), 2 * PAGE);
-        assert!(is_all(&bytes[PAGE..], bytes[PAGE]) && [0, 2].contains(&bytes[PAGE]));
-        bytes[PAGE] == 0
-    });
-}
-
-/// Kills a process while it writes /log; the next one, and what it finds at first.
-fn killed_while_writing(seed: u64, flocks: bool) -> (SimDisk, bool) {
-    let disk = plain(seed, |settings| (settings.flocks, settings.late_landing) = (flocks, 0.2));
-    with_log(&disk, 1);
-    disk.crash_at(2, Moment::InFlight);
-    let end = run(&disk, async {
-        let lock = disk.lock("/LOCK".as_ref()).await?;
-        let log = open(&disk, &lock, "/log").await?;
-        log.write_at(0, page(&log, 2)).await
-    });
-    assert!(matches!(end, Err(Stopped::Crashed)));
-    let disk = disk.kill();
-    let landed = is_all(&disk.file_bytes("/log").unwrap(), 2);
-    (disk, landed)
-}
-
-/// Whether /log changes while a process has it open, for writing, and asks this and that.
-fn changes_behind_back(disk: &SimDisk) -> bool {
-    now(disk, async {
-        let lock = disk.lock("/LOCK".as_ref()).await?;
-        let log = open(disk, &lock, "/log").await?;
-        let before = disk.file_bytes("/log")?;
-        for _ in 0..20 {
-            log.len().await?;
-        }
-        Ok(before != disk.file_bytes("/log")?)
-    })
-}
-
-#[test]
-fn a_dead_process_writes_on_until_somebody_opens_the_file_for_writing() {
-    both(|seed| killed_while_writing(seed, true).1);
-    both(|seed| {
-        let (disk, landed) = killed_while_writing(seed, true);
-        (0..20).for_each(|_| drop(now(&disk, read(&disk, "/log"))));
-        !landed && is_all(&disk.file_bytes("/log").unwrap(), 2)
-    });
-    assert!((0..SEEDS).all(|seed| !changes_behind_back(&killed_while_writing(seed, true).0)));
-    both(|seed| changes_behind_back(&killed_while_writing(seed, false).0));
 }
 
 #[test]
@@ -674,29 +333,6 @@ fn space_runs_out_and_comes_back() {
 }
 
 #[test]
-fn a_fork_has_a_fate_of_its_own() {
-    let disk = plain(4, |_| {});
-    with_log(&disk, 1);
-    let lock = now(&disk, disk.lock("/LOCK".as_ref()));
-    let log = now(&disk, open(&disk, &lock, "/log"));
-    now(&disk, log.write_at(0, page(&log, 2)));
-    let fates: Vec<u8> =
-        (0..SEEDS).map(|seed| disk.fork(seed).power_cut().file_bytes("/log").unwrap()[0]).collect();
-    assert!(fates.contains(&1) && fates.contains(&2));
-    assert!(is_all(&now(&disk, log.read_at(0, PAGE)), 2));
-    now(&disk, disk.sync_files(&[&log]));
-    assert!((0..SEEDS).all(|seed| is_all(&disk.fork(seed).power_cut().file_bytes("/log").unwrap(), 2)));
-}
-
-#[test]
-fn a_device_that_ignores_flushes_loses_what_was_synced() {
-    both(|seed| {
-        let disk = plain(seed, |settings| settings.ignores_flush = true);
-        raw_then_log(disk).1
-    });
-}
-
-#[test]
 fn what_is_asked_is_counted_by_path() {
     let disk = plain(5, |_| {});
     with_log(&disk, 4);
@@ -804,7 +440,7 @@ fn an_executor_polls_its_tasks_in_seeded_order() {
     let disk = SimDisk::new(0);
     let mut executor = Executor::new(&disk, 0);
     let inner = executor.spawn(disk.list("/".as_ref()));
-    let outer = executor.spawn(async move { inner.await });
+    let outer = executor.spawn(inner);
     assert!(executor.run_until(&outer).is_ok());
     executor.spawn(std::future::pending::<()>());
     assert_eq!(executor.run(), Err(Stopped::Stuck("nothing is in flight".to_owned())));
