@@ -301,7 +301,7 @@ impl World {
         }
     }
 
-    /// The device's cache is empty. Where pages lie is not part of it, so with copy on write nothing is gained.
+    /// The device's cache is empty. Where pages lie is not in it: with copy on write nothing is gained.
     fn flush_device(&mut self) {
         if self.settings.cow {
             return;

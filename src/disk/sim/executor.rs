@@ -31,6 +31,10 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
+/// After so many polls it is time to look whether the process still runs: who keeps waking himself would not
+/// notice that it has ended.
+const LOOK_EVERY: u64 = 1024;
+
 /// Whether a task was woken since its last poll.
 struct Flag(AtomicBool);
 
@@ -65,9 +69,8 @@ pub fn run<F: Future>(disk: &SimDisk, future: F) -> Result<F::Output, Stopped> {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return Ok(output);
         }
-        // Who keeps waking himself would not notice that his process has ended.
         polls += 1;
-        if polls.is_multiple_of(1024) && disk.is_stopped() {
+        if polls.is_multiple_of(LOOK_EVERY) && disk.is_stopped() {
             break;
         }
     }
@@ -95,6 +98,7 @@ pub fn poll_times<F: Future>(future: F, times: usize) -> Option<F::Output> {
 pub struct Executor<'a> {
     disk: SimDisk,
     random: Random,
+    polls: u64,
     tasks: Vec<Option<Spawned<'a>>>,
 }
 
@@ -161,7 +165,7 @@ impl<'a> Executor<'a> {
     /// An executor for futures that run in the process of `disk`. The order of polls is drawn from `seed`.
     #[must_use]
     pub fn new(disk: &SimDisk, seed: u64) -> Self {
-        Executor { disk: disk.clone(), random: Random::new(seed), tasks: Vec::new() }
+        Executor { disk: disk.clone(), random: Random::new(seed), polls: 0, tasks: Vec::new() }
     }
 
     /// Adds a future. It is not polled yet.
@@ -191,17 +195,12 @@ impl<'a> Executor<'a> {
 
     /// Polls one task that was woken. `false`: there is none.
     pub fn step(&mut self) -> bool {
-        let woken = |task: &Spawned<'_>| task.flag.0.load(Ordering::Acquire);
-        let ready = |tasks: &[Option<Spawned<'a>>]| {
-            tasks
-                .iter()
-                .enumerate()
-                .filter(|(_, task)| task.as_ref().is_some_and(woken))
-                .map(|(i, _)| i)
-                .collect()
+        let woken = |task: &Option<Spawned<'_>>| {
+            task.as_ref().is_some_and(|task| task.flag.0.load(Ordering::Acquire))
         };
-        let ready: Vec<usize> = ready(&self.tasks);
-        if ready.is_empty() {
+        let ready: Vec<usize> = (0..self.tasks.len()).filter(|place| woken(&self.tasks[*place])).collect();
+        self.polls += 1;
+        if ready.is_empty() || self.polls.is_multiple_of(LOOK_EVERY) && self.disk.is_stopped() {
             return false;
         }
         let chosen = ready[self.random.index(ready.len())];

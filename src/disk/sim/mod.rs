@@ -68,8 +68,8 @@ use world::World;
 
 /// A handle on a simulated world, as one of its processes.
 ///
-/// Clones are the same process. [`SimDisk::another_process`] starts one; an end of a process gives a handle of
-/// the one that follows it, and nothing that belonged to the ended one ever does anything again.
+/// Clones are the same process. [`SimDisk::another_process`] starts one; the end of a process gives a handle
+/// of the one that follows it, and nothing that belonged to the ended one ever does anything again.
 #[derive(Clone)]
 pub struct SimDisk {
     world: Arc<Mutex<World>>,

@@ -40,7 +40,7 @@ struct Entry {
     body: Body,
     /// Live names that lead here.
     names: u32,
-    /// Handles that are open on it, and late writes to it; a file without a name lives as long as there are any.
+    /// Handles that are open on it, and late writes to it: they keep a file without a name alive.
     opens: u32,
     /// The handle that has its advisory lock.
     lock: Option<usize>,

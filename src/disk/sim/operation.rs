@@ -26,7 +26,7 @@ pub(super) enum How {
     CreateNew,
 }
 
-/// What is asked of the world. Handles are numbers; the request holds each of them as long as it is in flight.
+/// What is asked of the world. Handles are numbers; a request in flight holds each of its own.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
     Lock {

@@ -5,8 +5,8 @@ use super::Random;
 /// A world's character. [`Settings::from_seed`] draws one; any field may then be set by hand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The device has FUA: a durable write makes only itself durable. Without it, and with `direct`, a durable
-    /// write flushes the device's cache, and all completed writes with it.
+    /// The device has FUA: a durable write makes only itself durable. Without it, and with `direct`, a
+    /// durable write flushes the device's cache, and all completed writes with it.
     pub fua: bool,
     /// The file system has a journal: of the pending changes of names a prefix survives a power cut, else any
     /// subset of their edits (a rename is two).
@@ -25,13 +25,13 @@ pub struct Settings {
     pub racy: bool,
     /// A power cut turns some of the sectors that were pending into garbage.
     pub garbage: bool,
-    /// Some of that garbage cannot even be read, until it is written. DESIGN.md answers it with an error, so it
-    /// is for tests that expect one.
+    /// Some of that garbage cannot even be read, until it is written. A store may answer it with an error, so
+    /// that it is for tests that expect one.
     pub unreadable: bool,
     /// The device answers a flush and does nothing: no sync of a file or a directory makes anything durable.
     pub ignores_flush: bool,
-    /// A failed sync forgets what it should have written: it reads back, a later sync succeeds, and it is gone
-    /// after the next power cut. DESIGN.md assumes that disks do not do this.
+    /// A failed sync forgets what it should have written: it reads back, a later sync succeeds, and it is
+    /// gone after the next power cut. The store assumes that disks do not do this.
     pub lossy_sync_failure: bool,
     /// How probably one of a dead process's requests lands, at each event in the world.
     pub late_landing: f64,

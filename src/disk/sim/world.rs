@@ -309,8 +309,8 @@ impl World {
         }
     }
 
-    /// A read meets writes in flight, of the living and the dead: some of their sectors are there already, and
-    /// stay.
+    /// A read meets writes in flight, of the living and the dead: some of their sectors are there already,
+    /// and stay.
     pub(super) fn meet_writes(&mut self, node: Node, offset: usize, len: usize) {
         let meets = |at: usize, bytes: &[u8]| at < offset + len && offset < at + bytes.len();
         let mut met: Vec<(usize, Vec<u8>)> = Vec::new();
