@@ -150,7 +150,8 @@ fn fill(active: &ActiveWriter, additions: &[Addition<'_>], piece: Piece, buffer:
     let (tail, rest) = buffer.split_at_mut(of_tail);
     active.copy_tail(piece.file, piece.offset, tail);
     let addition = additions.get(piece.file).copied().unwrap_or_default();
-    let at = usize::try_from(piece.offset + of_tail as u64 - len).unwrap_or(usize::MAX);
+    // A piece that ends within the tail has no room for new bytes.
+    let at = usize::try_from((piece.offset + of_tail as u64).saturating_sub(len)).unwrap_or(usize::MAX);
     let of_new = addition.bytes.len().saturating_sub(at).min(rest.len());
     let (new, padding) = rest.split_at_mut(of_new);
     if !new.is_empty() {
