@@ -1,0 +1,125 @@
+//! `tidelog demo`: the newcomer's first command.
+//!
+//! A feed of trades is ingested in durable batches; then the store is closed and opened again.
+//!
+//! Not here: measuring against what the disk can do (`bench`).
+
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use tidelog::disk::Glommio;
+use tidelog::{Column, KeyUnit, Kind, Options, Schema, Values, Writer};
+
+/// Rows unless told.
+pub(crate) const ROWS: u64 = 2_000_000;
+
+/// Rows of one commit.
+const BATCH: u64 = 65_536;
+
+const VENUES: [&str; 4] = ["north", "south", "east", "west"];
+
+/// Runs the demo in `dir`, or in a temporary directory that goes afterwards.
+pub(crate) fn run(rows: u64, dir: Option<PathBuf>) -> Result<()> {
+    if let Some(dir) = dir {
+        return Glommio::run(demo(rows, &dir))?;
+    }
+    let dir = std::env::temp_dir().join(format!("tidelog-demo-{}", std::process::id()));
+    let result = Glommio::run(demo(rows, &dir));
+    // What is left of a demo that failed half-way is of no use to anybody.
+    let removed = match std::fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    result??;
+    removed.with_context(|| format!("could not remove {}", dir.display()))
+}
+
+async fn demo(rows: u64, dir: &Path) -> Result<()> {
+    let mut out = stdout().lock();
+    let schema = Schema::new([
+        Column::new("price", Kind::F64),
+        Column::new("size", Kind::U32),
+        Column::new("venue", Kind::Text),
+    ])?;
+    let schema = schema.key_unit(KeyUnit::Nanoseconds);
+    let mut writer = Writer::create(dir, schema, Options::default()).await?;
+    writeln!(out, "{rows} trades: price f64, size u32, venue text; {BATCH} in a commit")?;
+    let mut feed = Feed::new();
+    let begun = Instant::now();
+    while feed.rows < rows {
+        let trades = feed.next(BATCH.min(rows - feed.rows));
+        writer.pending().append_batch(&trades.keys, &trades.values())?;
+        writer.commit().await?;
+    }
+    rate(&mut out, "ingested, durable", rows, begun)?;
+    writer.close().await?;
+
+    let begun = Instant::now();
+    let writer = Writer::open(dir, Options::default()).await?;
+    writeln!(out, "{:<20}{:>10.1} ms", "opened again", begun.elapsed().as_secs_f64() * 1e3)?;
+    ensure!(writer.recovery().rows == rows, "{} rows were found, {rows} committed", writer.recovery().rows);
+    Ok(writer.close().await?)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "rounded for a person anyway")]
+fn rate(out: &mut impl Write, what: &str, rows: u64, begun: Instant) -> Result<()> {
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok(writeln!(out, "{what:<20}{:>10.2} million rows/s", rows as f64 / seconds / 1e6)?)
+}
+
+/// Trades that look like some, the same at every run.
+struct Feed {
+    dice: u64,
+    key: u64,
+    cents: i32,
+    rows: u64,
+}
+
+/// Some trades, column by column.
+#[derive(Default)]
+struct Trades {
+    keys: Vec<u64>,
+    prices: Vec<f64>,
+    sizes: Vec<u32>,
+    venues: String,
+    ends: Vec<u64>,
+}
+
+impl Trades {
+    fn values(&self) -> [Values<'_>; 3] {
+        [
+            Values::F64(&self.prices),
+            Values::U32(&self.sizes),
+            Values::Text { data: &self.venues, ends: &self.ends },
+        ]
+    }
+}
+
+impl Feed {
+    fn new() -> Self {
+        Self { dice: 1, key: 1_700_000_000_000_000_000, cents: 10_000, rows: 0 }
+    }
+
+    /// Below `bound`.
+    fn roll(&mut self, bound: u32) -> u32 {
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from(self.dice >> 33).unwrap_or(0) % bound
+    }
+
+    fn next(&mut self, count: u64) -> Trades {
+        let mut trades = Trades::default();
+        for _ in 0..count {
+            self.key += u64::from(self.roll(2_000_000));
+            self.cents = (self.cents + self.roll(5).cast_signed() - 2).max(1);
+            trades.keys.push(self.key);
+            trades.prices.push(f64::from(self.cents) / 100.0);
+            trades.sizes.push(100 * (1 + self.roll(50)));
+            trades.venues.push_str(VENUES[self.roll(4) as usize]);
+            trades.ends.push(trades.venues.len() as u64);
+        }
+        self.rows += count;
+        trades
+    }
+}
