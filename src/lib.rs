@@ -1,6 +1,7 @@
 //! An embedded, thread-per-core, direct-I/O columnar time-series store.
 
 mod appender;
+mod batch;
 mod codec;
 pub mod disk;
 mod error;
@@ -12,17 +13,26 @@ pub mod mutant;
 mod mutant;
 mod options;
 mod pending;
+mod reader;
+mod scan;
 mod schema;
+mod seek;
 mod segment;
+mod snapshot;
 mod store;
 mod value;
 mod writer;
 
 pub use appender::{Appender, Committer, OwnedValues};
+pub use batch::{Batch, Data, Vector};
 pub use error::{Error, Result};
 pub use options::{Durability, Options};
 pub use pending::Pending;
-pub use schema::{Column, ColumnId, Kind, KeyUnit, Nulls, Schema};
+pub use reader::{Reader, Slice};
+pub use scan::Scan;
+pub use schema::{Column, ColumnId, KeyUnit, Kind, Nulls, Schema};
+pub use seek::{Position, Seek};
+pub use snapshot::{Snapshot, Store};
 pub use store::recover::{Dropped, Recovery};
 pub use value::{Value, Values};
 pub use writer::{Commit, Writer};

@@ -15,6 +15,7 @@ use crate::format::record::Form;
 use crate::options::Options;
 use crate::pending::Pending;
 use crate::schema::Schema;
+use crate::snapshot::Store;
 use crate::store::core::Core;
 use crate::store::create;
 use crate::store::recover::{self, Recovery};
@@ -90,6 +91,12 @@ impl<D: Disk> Writer<D> {
     #[must_use]
     pub fn schema(&self) -> &Arc<Schema> {
         &self.core.shared.schema
+    }
+
+    /// The store, for readers on any core of this process.
+    #[must_use]
+    pub fn store(&self) -> Store<D> {
+        Store::new(Arc::clone(&self.core.shared))
     }
 
     /// The note of the newest commit that carried one.

@@ -37,6 +37,8 @@ pub(crate) struct Active {
 pub(crate) struct ActiveFile {
     /// Pages below D in the upper half, the sum of the last chunk (if it is not whole) in the lower.
     published: AtomicU64,
+    /// L, or below: what is committed lies below it.
+    len: AtomicU64,
     /// Of whole chunks.
     sums: boxcar::Vec<u32>,
     head: ArcSwap<Slab>,
@@ -46,6 +48,8 @@ pub(crate) struct ActiveFile {
 #[derive(Clone, Debug)]
 pub(crate) struct FileView {
     pub(crate) end: u64,
+    /// L. Less than `end` where the last page was padded.
+    pub(crate) len: u64,
     last_sum: u32,
     pub(crate) tail: Arc<Slab>,
 }
@@ -56,7 +60,8 @@ impl ActiveFile {
         let tail = self.head.load_full();
         let published = self.published.load(Ordering::Acquire);
         let (pages, last_sum) = unpack(published);
-        FileView { end: u64::from(pages) * PAGE as u64, last_sum, tail }
+        let len = self.len.load(Ordering::Acquire);
+        FileView { end: u64::from(pages) * PAGE as u64, len, last_sum, tail }
     }
 
     /// The sum of a chunk that has bytes below `view.end`: over those bytes.
@@ -166,6 +171,7 @@ impl ActiveWriter {
                 Form::Small => state.tail.append(change.inline),
                 Form::Large => state.tail.restart(change.end, change.inline),
             }
+            shared.len.store(state.len(), Ordering::Release);
             advance(state, shared, change.end, change.first_chunk, &change.sums);
         }
         self.rows += rows.rows;
@@ -231,8 +237,12 @@ fn new_file(from: &manifest::ActiveFile) -> (FileState, ActiveFile) {
     let (mut tail, head) = TailWriter::new(from.end);
     tail.append(&from.tail);
     let state = FileState { end: 0, last_sum: 0, tail };
-    let shared =
-        ActiveFile { published: AtomicU64::new(0), sums: boxcar::Vec::new(), head: ArcSwap::new(head) };
+    let shared = ActiveFile {
+        published: AtomicU64::new(0),
+        len: AtomicU64::new(state.len()),
+        sums: boxcar::Vec::new(),
+        head: ArcSwap::new(head),
+    };
     let mut state = state;
     advance(&mut state, &shared, from.end, 0, &from.sums);
     (state, shared)

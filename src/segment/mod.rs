@@ -10,5 +10,6 @@
 
 pub(crate) mod active;
 pub(crate) mod flush;
+pub(crate) mod read;
 pub(crate) mod slot;
 pub(crate) mod tail;

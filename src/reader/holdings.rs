@@ -1,0 +1,234 @@
+//! What a reader holds on to: open files, checksums of finished segments, verified chunks.
+//!
+//! Files are bounded in number, everything else in bytes (`cache_bytes`); what was used least recently goes. The
+//! locks are held for a moment and never over an await.
+//!
+//! Invariant: every byte in here has been verified.
+//! Not here: which bytes are wanted (`fetch`, `scan`).
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+
+use crate::disk::{Disk, Exact, File, Mode, PAGE, TRANSFER_BYTES_MAX, read_exact};
+use crate::error::{Error, Result};
+use crate::format::sums::{self, Home, Sums};
+use crate::segment::read::{Body, CHUNK_BYTES, Loaded, Run, Segment};
+use crate::store::shared::Shared;
+
+/// Open files that a reader keeps; a scan keeps those of its columns besides.
+pub(crate) const HANDLES_MAX: usize = 128;
+
+/// A raw file, open for reading.
+pub(crate) struct Handle<F> {
+    path: PathBuf,
+    file: F,
+}
+
+/// A chunk of a raw file, by segment number, file and chunk number; or a segment's checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Key {
+    Chunk { segment: u64, file: usize, chunk: u64 },
+    Sums { segment: u64 },
+}
+
+#[derive(Clone)]
+enum Entry {
+    /// Those of the chunk's bytes that were below D.
+    Chunk(Arc<[u8]>),
+    Sums(Arc<Sums>),
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        match self {
+            Entry::Chunk(bytes) => bytes.len(),
+            Entry::Sums(sums) => {
+                sums.files.iter().map(|file| 4 * file.len()).sum::<usize>() + 8 * sums.first_keys.len()
+            }
+        }
+    }
+}
+
+/// Entries by last use, within a budget.
+struct Cache {
+    entries: LruCache<Key, Entry>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Cache {
+    fn put(&mut self, key: Key, entry: Entry) {
+        self.bytes += entry.bytes();
+        if let Some((_, before)) = self.entries.push(key, entry) {
+            self.bytes -= before.bytes();
+        }
+        while self.bytes > self.bytes_max
+            && let Some((_, oldest)) = self.entries.pop_lru()
+        {
+            self.bytes -= oldest.bytes();
+        }
+    }
+}
+
+/// Open files by segment number and file.
+type Handles<F> = LruCache<(u64, usize), Arc<Handle<F>>>;
+
+/// What a reader holds on to.
+pub(crate) struct Holdings<D: Disk> {
+    pub(crate) shared: Arc<Shared<D>>,
+    handles: Mutex<Handles<D::File>>,
+    cache: Mutex<Cache>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change under these locks is whole: a panic elsewhere leaves nothing half-done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<D: Disk> Holdings<D> {
+    pub(crate) fn new(shared: Arc<Shared<D>>) -> Self {
+        let bytes_max = usize::try_from(shared.options.cache_bytes).unwrap_or(usize::MAX);
+        let cache = Cache { entries: LruCache::unbounded(), bytes: 0, bytes_max };
+        Self { shared, handles: Mutex::new(LruCache::unbounded()), cache: Mutex::new(cache) }
+    }
+
+    /// One of a segment's files, opened if need be. One that is shorter than it must be is damage.
+    pub(crate) async fn handle(&self, segment: &Segment, file: usize) -> Result<Arc<Handle<D::File>>> {
+        let key = (segment.number(), file);
+        if let Some(handle) = lock(&self.handles).get(&key) {
+            return Ok(Arc::clone(handle));
+        }
+        let Shared { disk, dir, schema, .. } = &*self.shared;
+        let end = segment.file_end(file);
+        let handle = Arc::new(open(disk, segment.file_path(dir, schema, file), end).await?);
+        let evicted = {
+            let mut handles = lock(&self.handles);
+            let replaced = handles.push(key, Arc::clone(&handle));
+            let oldest = if handles.len() > HANDLES_MAX { handles.pop_lru() } else { None };
+            [replaced, oldest]
+        };
+        for (_, evicted) in evicted.into_iter().flatten() {
+            close(evicted).await;
+        }
+        Ok(handle)
+    }
+
+    /// A segment with its checksums.
+    pub(crate) async fn load(&self, segment: Segment) -> Result<Arc<Loaded>> {
+        let Body::Finished(finished) = &segment.body else {
+            return Ok(Arc::new(Loaded::active(segment)));
+        };
+        let finished = Arc::clone(finished);
+        let key = Key::Sums { segment: finished.number };
+        let known = match lock(&self.cache).entries.get(&key) {
+            Some(Entry::Sums(sums)) => Some(Arc::clone(sums)),
+            _ => None,
+        };
+        let path = segment.path(&self.shared.dir).join("sums");
+        let sums = match known {
+            Some(sums) => sums,
+            None => {
+                let home = Home { segment: finished.number, slot: finished.slot };
+                let sums = Arc::new(self.read_sums(path.clone(), home, &finished.lengths).await?);
+                lock(&self.cache).put(key, Entry::Sums(Arc::clone(&sums)));
+                sums
+            }
+        };
+        let loaded = Loaded::finished(segment, &finished.lengths, sums);
+        let what = "the checksums are not of files of these lengths";
+        loaded.map(Arc::new).ok_or_else(|| Error::corrupt(&path, 0, what))
+    }
+
+    async fn read_sums(&self, path: PathBuf, home: Home, lengths: &[u64]) -> Result<Sums> {
+        let Some(len) = sums::bytes(lengths) else {
+            return Err(Error::corrupt(&path, 0, "the segment's lengths need more checksums than can be"));
+        };
+        let handle = open(&self.shared.disk, path, len).await?;
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < len {
+            let at = bytes.len() as u64;
+            let part = usize::try_from(len - at).unwrap_or(usize::MAX).min(TRANSFER_BYTES_MAX);
+            bytes.extend_from_slice(&handle.read(at, part).await?);
+        }
+        let sums =
+            Sums::decode(&bytes, home, &self.shared.id).map_err(|malformed| malformed.at(&handle.path));
+        close(Arc::new(handle)).await;
+        sums
+    }
+
+    /// A chunk that is kept, if it holds the bytes below `len`.
+    pub(crate) fn chunk(&self, key: Key, len: usize) -> Option<Arc<[u8]>> {
+        match lock(&self.cache).entries.get(&key) {
+            Some(Entry::Chunk(bytes)) if bytes.len() >= len => Some(Arc::clone(bytes)),
+            _ => None,
+        }
+    }
+
+    /// Keeps the chunks of a verified run.
+    pub(crate) fn keep(&self, segment: u64, file: usize, run: &Run, bytes: &[u8]) {
+        let first = run.offset / crate::format::CHUNK;
+        let mut cache = lock(&self.cache);
+        for (chunk, bytes) in (first..).zip(bytes.chunks(CHUNK_BYTES)) {
+            if bytes.len() <= cache.bytes_max {
+                cache.put(Key::Chunk { segment, file, chunk }, Entry::Chunk(bytes.into()));
+            }
+        }
+    }
+}
+
+async fn open<D: Disk>(disk: &D, path: PathBuf, end: u64) -> Result<Handle<D::File>> {
+    let opened = async {
+        let file = disk.open(&path, Mode::Read).await?;
+        let len = file.len().await?;
+        Ok((file, len))
+    };
+    let (file, len) = match opened.await {
+        Ok(opened) => opened,
+        Err(error) => return Err(refused("open", &path, 0, error)),
+    };
+    if len < end {
+        let what = format!("the file ends here; {end} bytes of it are named");
+        return Err(Error::corrupt(&path, len, what));
+    }
+    Ok(Handle { path, file })
+}
+
+/// Gives a file back, unless somebody still reads from it; then it goes with the last of them.
+async fn close<F: File>(handle: Arc<Handle<F>>) {
+    if let Some(handle) = Arc::into_inner(handle) {
+        // Nothing was written through it: whether closing fails concerns nobody.
+        let _ = handle.file.close().await;
+    }
+}
+
+fn refused(action: &'static str, path: &std::path::Path, offset: u64, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::corrupt(path, 0, "the manifest names this file; it is missing"),
+        io::ErrorKind::UnexpectedEof => {
+            Error::corrupt(path, offset, "the file ends within the bytes from here on")
+        }
+        _ => Error::io(action, path, error),
+    }
+}
+
+impl<F: File> Handle<F> {
+    async fn read(&self, offset: u64, len: usize) -> Result<Exact<F::Bytes>> {
+        debug_assert!(offset.is_multiple_of(PAGE as u64) && len.is_multiple_of(PAGE));
+        let read = read_exact(&self.file, offset, len).await;
+        read.map_err(|error| refused("read", &self.path, offset, error))
+    }
+
+    /// A run's bytes, verified.
+    pub(crate) async fn run(&self, run: &Run) -> Result<Exact<F::Bytes>> {
+        let bytes = self.read(run.offset, run.len).await?;
+        match run.verify(&bytes) {
+            Ok(()) => Ok(bytes),
+            Err(offset) => {
+                Err(Error::corrupt(&self.path, offset, "the bytes from here on do not match their checksum"))
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Scans: the rows of a key range, in batches.
+//!
+//! [`Scan`] is what the caller asked for. Behind it, [`running`] goes from segment to segment and makes batches,
+//! [`ahead`] keeps reads in flight, [`feed`] is one raw file of a segment on its way through memory.
+//!
+//! Not here: finding rows by key (`seek`), bytes into vectors (`reader::decode`).
+
+use std::fmt;
+use std::ops::{Bound, Range, RangeBounds};
+
+use crate::batch::Batch;
+use crate::disk::{Disk, Glommio};
+use crate::error::{Error, Result};
+use crate::reader::Reader;
+use crate::schema::ColumnId;
+use crate::seek::Edge;
+use crate::snapshot::Snapshot;
+
+mod ahead;
+mod feed;
+mod running;
+mod window;
+
+use feed::Direction;
+use running::Running;
+
+/// Rows in a batch, unless the caller says otherwise.
+const BATCH_ROWS: usize = 16_384;
+
+/// The rows of a snapshot whose keys are in a range, in batches; [`Reader::scan`] begins one.
+///
+/// While the caller works on a batch, the next ones are being read: up to
+/// [`Options::reads_in_flight`](crate::Options::reads_in_flight) reads of at most 1 MiB, and twice as many MiB in
+/// memory besides the batch itself; at least a chunk of 64 KiB for each file of a chosen column.
+#[must_use = "a scan does nothing until its `next` is awaited"]
+pub struct Scan<'r, D: Disk = Glommio> {
+    reader: &'r Reader<D>,
+    at: Snapshot,
+    ask: Ask,
+    state: State<D>,
+}
+
+/// What the caller asked for.
+#[derive(Clone, Debug)]
+struct Ask {
+    /// Behind which keys the range begins and ends.
+    edges: [Option<Edge>; 2],
+    rows: Range<u64>,
+    columns: Option<Vec<ColumnId>>,
+    with_keys: bool,
+    direction: Direction,
+    limit: u64,
+    batch_rows: usize,
+}
+
+enum State<D: Disk> {
+    New,
+    Running(Box<Running<D>>),
+    /// After an error there is nothing but that error.
+    Failed(Error),
+    Done,
+}
+
+impl<D: Disk> fmt::Debug for Scan<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan").field("ask", &self.ask).finish_non_exhaustive()
+    }
+}
+
+impl<'r, D: Disk> Scan<'r, D> {
+    pub(crate) fn new(reader: &'r Reader<D>, at: Snapshot, keys: impl RangeBounds<u64>) -> Self {
+        let start = match keys.start_bound() {
+            Bound::Included(key) => Some(Edge::Before(*key)),
+            Bound::Excluded(key) => Some(Edge::Behind(*key)),
+            Bound::Unbounded => None,
+        };
+        let end = match keys.end_bound() {
+            Bound::Included(key) => Some(Edge::Behind(*key)),
+            Bound::Excluded(key) => Some(Edge::Before(*key)),
+            Bound::Unbounded => None,
+        };
+        let ask = Ask {
+            edges: [start, end],
+            rows: 0..at.rows(),
+            columns: None,
+            with_keys: true,
+            direction: Direction::Forward,
+            limit: u64::MAX,
+            batch_rows: BATCH_ROWS,
+        };
+        Self { reader, at, ask, state: State::New }
+    }
+
+    /// Only these columns, in this order; none of them: keys only. All columns unless told.
+    pub fn columns(mut self, columns: &[ColumnId]) -> Self {
+        self.ask.columns = Some(columns.to_vec());
+        self
+    }
+
+    /// Leaves out the keys, which are not read then, except to find the range: [`Batch::keys`] is empty.
+    pub fn without_keys(mut self) -> Self {
+        self.ask.with_keys = false;
+        self
+    }
+
+    /// From the last row of the range to the first: exactly the other way round.
+    pub fn reverse(mut self) -> Self {
+        self.ask.direction = Direction::Reverse;
+        self
+    }
+
+    /// At most so many rows.
+    pub fn limit(mut self, rows: u64) -> Self {
+        self.ask.limit = rows;
+        self
+    }
+
+    /// Only rows with these numbers, of those whose keys are in the range.
+    pub fn rows(mut self, rows: Range<u64>) -> Self {
+        self.ask.rows = rows;
+        self
+    }
+
+    /// At most so many rows in a batch: 16,384 unless told, at least 1. A batch has fewer at the end of a segment,
+    /// and where its values would be more than 16 MiB.
+    pub fn batch_rows(mut self, rows: usize) -> Self {
+        self.ask.batch_rows = rows.max(1);
+        self
+    }
+
+    /// The next rows; none when there are no more.
+    ///
+    /// A future that is dropped loses nothing: the next call goes on where it was.
+    ///
+    /// # Errors
+    /// `Schema` for a column that the store does not have, or one that is asked for twice; `Corrupt`, `Io`;
+    /// `Unsupported` for a snapshot of another store. After an error each call returns that error.
+    pub async fn next(&mut self) -> Result<Option<Batch>> {
+        let next = self.advance().await;
+        match &next {
+            Ok(Some(_)) => {}
+            Ok(None) => self.state = State::Done,
+            Err(error) => self.state = State::Failed(error.clone()),
+        }
+        next
+    }
+
+    async fn advance(&mut self) -> Result<Option<Batch>> {
+        loop {
+            match &mut self.state {
+                State::New => {
+                    let running = Running::begin(self.reader, &self.at, &self.ask).await?;
+                    self.state = State::Running(Box::new(running));
+                }
+                State::Running(running) => return running.next(self.reader, &self.at, &self.ask).await,
+                State::Failed(error) => return Err(error.clone()),
+                State::Done => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! A scan that has begun: from segment to segment, batch by batch.
+//!
+//! Keys, values of fixed width, nulls and offsets are brought first; offsets tell which data belongs to the batch,
+//! and how many rows of it are enough; then the data is brought, which has been read ahead as a rule.
+//!
+//! Invariant: a future dropped at any await has changed nothing but what is held in memory.
+//! Not here: reads (`ahead`), which bytes a batch needs and what they become (`window`).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+
+use super::Ask;
+use super::ahead::Ahead;
+use super::feed::{Direction, Feed};
+use super::window::{Layout, Window, range_of_rows};
+use crate::batch::Batch;
+use crate::disk::Disk;
+use crate::error::Result;
+use crate::reader::fetch::Want;
+use crate::reader::holdings::HANDLES_MAX;
+use crate::reader::{Reader, check_columns};
+use crate::schema::ColumnId;
+use crate::seek::Finder;
+use crate::segment::read::{Body, Damage, Loaded};
+use crate::snapshot::Snapshot;
+
+/// A scan that has begun.
+pub(super) struct Running<D: Disk> {
+    layout: Layout,
+    /// Rows that are in no part yet.
+    left: Range<u64>,
+    ahead: Ahead<D>,
+    /// The part behind cannot be opened: that is told when the ones before it are done.
+    is_blocked: bool,
+    /// Of the row handed out last.
+    last_key: Option<u64>,
+}
+
+/// Where the data of some rows begins or ends.
+#[derive(Clone, Copy)]
+enum Edge {
+    Known(u64),
+    /// It is this one of the wants.
+    Wanted(usize),
+}
+
+impl<D: Disk> Running<D> {
+    pub(super) async fn begin(reader: &Reader<D>, at: &Snapshot, ask: &Ask) -> Result<Self> {
+        let shared = &reader.holdings.shared;
+        at.check(shared)?;
+        let all: Vec<ColumnId>;
+        let columns = match &ask.columns {
+            Some(columns) => columns,
+            None => {
+                all = (0..).map(ColumnId).take(shared.schema.columns().len()).collect();
+                &all
+            }
+        };
+        check_columns(&shared.schema, columns)?;
+        let mut finder = Finder::new(&reader.holdings, at);
+        let mut left = ask.rows.start..ask.rows.end.min(at.rows());
+        if let [Some(start), _] = ask.edges {
+            left.start = left.start.max(finder.rows_before(start).await?);
+        }
+        if let [_, Some(end)] = ask.edges {
+            left.end = left.end.min(finder.rows_before(end).await?);
+        }
+        left.end = left.end.max(left.start);
+        match ask.direction {
+            Direction::Forward => left.end = left.end.min(left.start.saturating_add(ask.limit)),
+            Direction::Reverse => left.start = left.start.max(left.end.saturating_sub(ask.limit)),
+        }
+        Ok(Self {
+            layout: Layout::new(&shared.schema, columns, ask.with_keys),
+            left,
+            ahead: Ahead::new(shared.options.reads_in_flight),
+            is_blocked: false,
+            last_key: None,
+        })
+    }
+
+    pub(super) async fn next(
+        &mut self,
+        reader: &Reader<D>,
+        at: &Snapshot,
+        ask: &Ask,
+    ) -> Result<Option<Batch>> {
+        if self.ahead.parts.is_empty() {
+            if self.left.is_empty() {
+                return Ok(None);
+            }
+            self.open(reader, at, ask).await?;
+        }
+        // Not if that needed more open files than a reader keeps.
+        let may_open =
+            self.layout.files.len() <= HANDLES_MAX / 2 && self.ahead.parts.len() < 2 && !self.is_blocked;
+        if may_open && self.ahead.is_at_end() && !self.left.is_empty() {
+            self.is_blocked = self.open(reader, at, ask).await.is_err();
+        }
+        let batch = self.batch(reader, ask).await?;
+        self.ahead.go_on().await;
+        Ok(Some(batch))
+    }
+
+    /// Opens the part of the next segment.
+    async fn open(&mut self, reader: &Reader<D>, at: &Snapshot, ask: &Ask) -> Result<()> {
+        let row = match ask.direction {
+            Direction::Forward => self.left.start,
+            Direction::Reverse => self.left.end - 1,
+        };
+        let segment = at.segment(at.segment_of(row));
+        let base = segment.rows.start;
+        let rows = self.left.start.max(base) - base..self.left.end.min(segment.rows.end) - base;
+        let segment = reader.holdings.load(segment).await?;
+        let mut ranges = self.data_ranges(reader, &segment, &rows).await?.into_iter();
+        let mut feeds = Vec::with_capacity(self.layout.files.len());
+        for file in &self.layout.files {
+            let of_rows = range_of_rows(reader.schema().files()[*file].role, &rows);
+            let range = of_rows.unwrap_or_else(|| ranges.next().unwrap_or_default());
+            let len = segment.view(*file).len;
+            if range.end > len {
+                let what = format!("{} bytes of this file are named, there are {len}", range.end);
+                return Err(reader.damaged(&segment, Damage::new(*file, len, what)));
+            }
+            feeds.push(Feed::new(Arc::clone(&segment), *file, range, ask.direction));
+        }
+        let opening = self.layout.files.iter().map(|file| reader.holdings.handle(&segment.segment, *file));
+        let handles = try_join_all(opening).await?;
+        match ask.direction {
+            Direction::Forward => self.left.start = base + rows.end,
+            Direction::Reverse => self.left.end = base + rows.start,
+        }
+        self.ahead.add(segment, rows, feeds, handles);
+        Ok(())
+    }
+
+    /// For each chosen column of bytes or text, where the data of these rows begins and ends.
+    async fn data_ranges(
+        &self,
+        reader: &Reader<D>,
+        segment: &Arc<Loaded>,
+        rows: &Range<u64>,
+    ) -> Result<Vec<Range<u64>>> {
+        let mut wants = Vec::new();
+        let mut edge = |file: usize, row: u64| {
+            wants.push(Want { segment: Arc::clone(segment), file, range: 8 * row - 8..8 * row });
+            Edge::Wanted(wants.len() - 1)
+        };
+        let is_whole = matches!(&segment.segment.body, Body::Finished(finished) if finished.rows == rows.end);
+        let mut edges = Vec::new();
+        for column in &self.layout.columns {
+            let Some(offsets) = column.offsets else { continue };
+            let (file, len) = (self.layout.files[offsets], segment.view(self.layout.files[column.data]).len);
+            let start = if rows.start == 0 { Edge::Known(0) } else { edge(file, rows.start) };
+            let end = if is_whole { Edge::Known(len) } else { edge(file, rows.end) };
+            edges.push((file, start, end, len));
+        }
+        let found = reader.holdings.fetch(&wants).await?;
+        let value = |edge: Edge| match edge {
+            Edge::Known(at) => at,
+            Edge::Wanted(want) => {
+                found[want].first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
+            }
+        };
+        let mut ranges = Vec::with_capacity(edges.len());
+        for (file, start, end, len) in edges {
+            let range = value(start)..value(end);
+            if range.start > range.end || range.end > len {
+                let what = format!("values end at {} to {} here, in {len} bytes", range.start, range.end);
+                return Err(
+                    reader.damaged(segment, Damage::new(file, 8 * rows.start.saturating_sub(1), what))
+                );
+            }
+            ranges.push(range);
+        }
+        Ok(ranges)
+    }
+
+    /// The next rows of the first part.
+    ///
+    /// 1. Bring everything but the data of bytes and text.
+    /// 2. See from the bounds of the values how many rows the batch has.
+    /// 3. Bring their data.
+    /// 4. Decode, check, and let go of what no row to come needs.
+    async fn batch(&mut self, reader: &Reader<D>, ask: &Ask) -> Result<Batch> {
+        let Self { layout, ahead, .. } = self;
+        let Some(part) = ahead.parts.front() else { unreachable!("a batch is made of a part") };
+        let segment = Arc::clone(&part.segment);
+        let damaged = |damage| reader.damaged(&segment, damage);
+        let rows = ask.direction.head(&part.rows, layout.rows_max(ask.batch_rows));
+        let mut window = Window::new(layout, reader.schema(), rows);
+
+        ahead.bring(&window.rows_needs(), &mut window.views).await?; // 1
+        let mut bounds = window.bounds(ahead).map_err(damaged)?; // 2
+        window.shorten(reader.schema(), &mut bounds, ask.direction);
+        ahead.bring(&window.data_needs(), &mut window.views).await?; // 3
+
+        let keys = window.keys(ahead).map_err(damaged)?; // 4
+        check_keys(ask, self.last_key, &keys)
+            .map_err(|what| damaged(Damage::new(0, window.rows.start * 8, what)))?;
+        let columns = window.columns(ahead, bounds).map_err(damaged)?;
+        let first_row = segment.segment.rows.start + window.rows.start;
+        let len = usize::try_from(window.rows.end - window.rows.start).unwrap_or(usize::MAX);
+        let mut batch = Batch::new(first_row, len, keys, columns);
+        if ask.direction == Direction::Reverse {
+            batch = batch.reversed();
+        }
+        self.last_key = batch.keys().last().copied().or(self.last_key);
+        let done = window.done(reader.schema(), ask.direction);
+        let rows = window.rows;
+        self.consume(&rows, &done, ask.direction);
+        Ok(batch)
+    }
+
+    /// These rows of the first part have been decoded; up to `done` nobody needs its files any more.
+    fn consume(&mut self, rows: &Range<u64>, done: &[u64], direction: Direction) {
+        for (feed, at) in done.iter().enumerate() {
+            self.ahead.release(feed, *at);
+        }
+        let Some(part) = self.ahead.parts.front_mut() else { return };
+        match direction {
+            Direction::Forward => part.rows.start = rows.end,
+            Direction::Reverse => part.rows.end = rows.start,
+        }
+        if part.rows.is_empty() {
+            self.ahead.finish();
+            self.is_blocked = false;
+        }
+    }
+}
+
+/// Whether the keys continue what was handed out, and are those that were asked for: the directories by which the
+/// range was found said so.
+fn check_keys(ask: &Ask, last: Option<u64>, keys: &[u64]) -> Result<(), &'static str> {
+    let (Some(first_key), Some(last_key)) = (keys.first(), keys.last()) else { return Ok(()) };
+    let follows = match ask.direction {
+        Direction::Forward => last.is_none_or(|last| last <= *first_key),
+        Direction::Reverse => last.is_none_or(|last| last >= *last_key),
+    };
+    if !follows {
+        return Err("the keys from here on do not follow the ones before");
+    }
+    let [start, end] = ask.edges;
+    if start.is_some_and(|edge| edge.is_behind(*first_key))
+        || end.is_some_and(|edge| !edge.is_behind(*last_key))
+    {
+        return Err("the keys from here on are not those that the segment's directory says");
+    }
+    Ok(())
+}

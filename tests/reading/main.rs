@@ -1,0 +1,10 @@
+//! Reading against a plain model: every kind, small segments, any range, any order, snapshots that stay; what is
+//! read and how much of it, counted; damage.
+//!
+//! Not here: what survives a crash, random histories of writers.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+mod scans;
+#[allow(dead_code, reason = "more tests follow")]
+mod world;
