@@ -34,8 +34,13 @@ pub(super) async fn publish<D: Disk>(
     if let Err(refused) = write(disk, lock, &temporary, &manifest.encode()).await {
         let error = refused.before_writing();
         if matches!(error, Error::Full { .. }) {
-            let removed = disk.remove(&temporary).await;
-            removed.map_err(|error| Error::io("remove", &temporary, error))?;
+            match disk.remove(&temporary).await {
+                // There may not even have been space to make it.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", &temporary, error));
+                }
+                _ => {}
+            }
         }
         return Err(error);
     }
