@@ -11,7 +11,7 @@
 
 use std::path::{Path, PathBuf};
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 
 use crate::disk::{Buffers, Disk, File, Mode, PAGE, TRANSFER_BYTES_MAX, write_all};
 use crate::error::{Error, Refused, Result};
@@ -168,9 +168,8 @@ async fn write_parts<F: File>(to: &LogFile<F>, offset: u64, whole: &[u8]) -> Res
         buffer.copy_from_slice(part);
         write_all(&to.file, offset, buffer)
     });
-    // Failing early is sound: the writer writes nothing more, and a write that is still on its way is behind the
-    // last record, where recovery expects anything.
-    let written = try_join_all(writes).await;
+    // All are waited for, also after an error: no write outlives the call that asked for it.
+    let written: std::io::Result<Vec<_>> = join_all(writes).await.into_iter().collect();
     written.map_err(|error| Error::io("write a record to", &to.path, error))?;
     Ok(())
 }

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 
 use crate::disk::{Disk, File, Mode, PAGE};
 use crate::error::{Error, Refused, Result};
@@ -105,8 +105,9 @@ impl<D: Disk> Slot<D> {
     /// disk has room for them.
     pub(crate) async fn grow(&mut self, ends: &[u64], options: &Options) -> Result<(), Refused> {
         let wanting = self.files.iter_mut().zip(ends).filter(|(file, end)| file.space < **end);
-        try_join_all(wanting.map(|(file, end)| file.grow(*end, options))).await?;
-        Ok(())
+        // All are waited for, also after an error: what is still on its way would hold the file and LOCK beyond
+        // the writer's end.
+        join_all(wanting.map(|(file, end)| file.grow(*end, options))).await.into_iter().collect()
     }
 
     /// Gives the files back: their locks are free when this returns.
