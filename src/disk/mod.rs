@@ -59,8 +59,9 @@ pub enum Mode<'a, L> {
 pub trait Disk: Clone + Send + Sync + 'static {
     /// An open file.
     type File: File;
-    /// A hold on a store's `LOCK`: released when the last clone is dropped and the last write that carried
-    /// one has completed.
+    /// A hold on a store's `LOCK`: released when the last clone is dropped, the last write that carried one has
+    /// completed, and so has the last change of names beside it, whether anybody waits for it or not. (A late
+    /// rename would put a manifest before a successor that has chosen another.)
     type Lock: Clone + 'static;
 
     /// Takes the exclusive lock on the file `path`, making it (empty) if it is absent. Does not wait: held by

@@ -68,12 +68,22 @@ impl World {
         if self.names.is_directory(node) {
             return Err(error(libc::EISDIR));
         }
-        if self.names.lock(node).is_some() {
+        if self.names.lock(node).is_some() || self.names_may_change(directory) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let handle =
             Handle { process, node, holders: 1, held: true, writable: false, locks: true, lock: None, path };
         Ok(Outcome::Handle(self.open_handle(handle)))
+    }
+
+    /// Whether a change of names whose future was dropped is still on its way here.
+    fn names_may_change(&self, directory: Node) -> bool {
+        self.flying.iter().filter(|(_, flying)| flying.abandoned).any(|(_, flying)| match &flying.request {
+            Request::CreateDir { path } | Request::Rename { from: path, .. } | Request::Remove { path } => {
+                self.names.parent(path).is_ok_and(|(at, _)| at == directory)
+            }
+            _ => false,
+        })
     }
 
     fn open(

@@ -9,7 +9,7 @@ use super::operation::{Answer, Outcome, Request, Writing};
 use crate::disk::{File, PAGE, TRANSFER_BYTES_MAX};
 
 /// A hold on a lock. It is free when the last clone is dropped, the last file opened under it, and the last
-/// write of such a file has completed.
+/// write of such a file and the last change of names beside it have completed.
 #[derive(Debug)]
 pub struct SimLock {
     disk: SimDisk,

@@ -98,6 +98,21 @@ fn a_dropped_write_holds_the_locks_until_it_lands() {
 }
 
 #[test]
+fn a_dropped_change_of_names_holds_the_lock_beside_it_until_it_lands() {
+    for seed in 0..SEEDS {
+        let disk = plain(seed, |settings| settings.orphan_landing = 0.0);
+        with_log(&disk, 1);
+        let lock = now(&disk, disk.lock("/LOCK".as_ref()));
+        poll_times(disk.rename("/log".as_ref(), "/renamed".as_ref()), 1);
+        drop(lock);
+        assert_eq!(kind(&disk, disk.lock("/LOCK".as_ref())), io::ErrorKind::WouldBlock);
+        disk.settle();
+        now(&disk, disk.lock("/LOCK".as_ref()));
+        assert!(disk.file_bytes("/renamed").is_ok());
+    }
+}
+
+#[test]
 fn locks_are_exclusive_and_end_with_their_process() {
     for seed in 0..20 {
         let disk = SimDisk::new(seed);
