@@ -126,28 +126,49 @@ impl<'a, 't> Cursor<'a, 't> {
         }
     }
 
-    /// Keys, which never go back.
-    pub(crate) fn keys(&mut self, count: usize, name: &str) -> Result<Vec<u64>, Malformed> {
-        if count > self.remaining() / 8 {
-            return Err(self.malformed(format!("{name} goes beyond the end")));
-        }
-        let mut keys = Vec::with_capacity(count);
-        for _ in 0..count {
-            let key = self.u64(name)?;
-            if keys.last().is_some_and(|last| key < *last) {
-                return Err(self.malformed(format!("{name} is below the one before")));
-            }
-            keys.push(key);
+    /// The tag and length of the next section. Tags rise: each section is there once at most, in one order.
+    pub(crate) fn section(&mut self, last: u16, names: &[&str]) -> Result<(u16, usize), Malformed> {
+        let start = self.offset();
+        let bytes: [u8; 8] = self.array("section")?;
+        let [low, high, zero, too, len @ ..] = bytes;
+        let (tag, len) = (u16::from_le_bytes([low, high]), u32::from_le_bytes(len) as usize);
+        let name = usize::from(tag).checked_sub(1).and_then(|index| names.get(index));
+        self.note(&bytes, "section", || format!("{tag} ({}), {len} bytes", name.unwrap_or(&"unknown")));
+        let wrong = match tag {
+            _ if tag <= last => "the sections are out of order",
+            _ if (zero, too) != (0, 0) => "a reserved byte is not zero",
+            _ if len > self.remaining() => "a section goes beyond the end",
+            _ => return Ok((tag, len)),
+        };
+        Err(Malformed::new(start, wrong))
+    }
+
+    /// Of each chunk of keys the first one. They never go back.
+    pub(crate) fn first_keys(&mut self, count: usize) -> Result<Vec<u64>, Malformed> {
+        let start = self.offset();
+        let bytes = self.many(count, 8, "first keys of chunks")?;
+        let keys: Vec<u64> = bytes.as_chunks().0.iter().map(|key| u64::from_le_bytes(*key)).collect();
+        if !keys.is_sorted() {
+            return Err(Malformed::new(start, "a chunk's first key is below that of the one before"));
         }
         Ok(keys)
     }
 
-    /// Checksums of chunks.
+    /// Of each chunk the checksum.
     pub(crate) fn sums(&mut self, count: usize) -> Result<Vec<u32>, Malformed> {
-        if count > self.remaining() / 4 {
-            return Err(self.malformed("the sums go beyond the end"));
+        let bytes = self.many(count, 4, "sums of chunks")?;
+        Ok(bytes.as_chunks().0.iter().map(|sum| u32::from_le_bytes(*sum)).collect())
+    }
+
+    fn many(&mut self, count: usize, width: usize, name: &str) -> Result<&'a [u8], Malformed> {
+        if count > self.remaining() / width {
+            return Err(self.malformed(format!("the {name} go beyond the end")));
         }
-        (0..count).map(|_| self.sum32("sum of a chunk")).collect()
+        let bytes = self.take(count * width, name)?;
+        if count > 0 {
+            self.note(bytes, name, || count.to_string());
+        }
+        Ok(bytes)
     }
 
     /// A checksum: shown without its value, which says nothing to a reader.

@@ -27,14 +27,26 @@ pub(crate) fn record(bytes: &[u8], place: Place, store: &StoreId) -> Result<Stri
 pub(crate) fn manifest(bytes: &[u8], generation: u64) -> Result<String, Malformed> {
     let mut fields = Vec::new();
     Manifest::decode_traced(bytes, generation, Some(&mut fields))?;
-    Ok(lines(&fields))
+    Ok(sheet(fields, bytes))
 }
 
 /// The lines of a dump of a segment's sums.
 pub(crate) fn sums(bytes: &[u8], home: Home, store: &StoreId) -> Result<String, Malformed> {
     let mut fields = Vec::new();
     Sums::decode_traced(bytes, home, store, Some(&mut fields))?;
-    Ok(lines(&fields))
+    Ok(sheet(fields, bytes))
+}
+
+/// With the padding, which a sheet's decoder has seen before the content.
+fn sheet(mut fields: Vec<Field>, bytes: &[u8]) -> String {
+    let shown = fields.last().map_or(0, |last| last.offset + last.bytes.as_ref().map_or(0, Vec::len) as u64);
+    let padding = usize::try_from(shown).ok().and_then(|shown| bytes.get(shown..)).unwrap_or_default();
+    if !padding.is_empty() {
+        let head = padding[..padding.len().min(8)].to_vec();
+        let value = format!("{} bytes", padding.len());
+        fields.push(Field { offset: shown, bytes: Some(head), name: "padding".to_owned(), value });
+    }
+    lines(&fields)
 }
 
 fn lines(fields: &[Field]) -> String {

@@ -8,8 +8,8 @@
 use super::cursor::{Cursor, Field, Writer, field};
 use super::record::Place;
 use super::sheet::{self, Title};
-use super::{FILE_BYTES_MAX, Malformed, NUMBER_MAX, PAGE, Piece, StoreId, chunks};
-use crate::options::{COLUMNS_MAX, LOG_BYTES_MAX, NOTE_BYTES_MAX};
+use super::{FILE_BYTES_MAX, Malformed, NUMBER_MAX, PAGE, Piece, StoreId, check_keys, chunks};
+use crate::options::{LOG_BYTES_MAX, LOG_BYTES_MIN, NOTE_BYTES_MAX};
 use crate::schema::{Column, KeyUnit, Kind, Nulls, Schema};
 
 const MAGIC: &[u8; 8] = b"TLMANIFE";
@@ -19,6 +19,8 @@ const TAG_LOG: u16 = 2;
 const TAG_FINISHED: u16 = 3;
 const TAG_ACTIVE: u16 = 4;
 const TAG_NOTE: u16 = 5;
+/// As dumps call them, from tag 1 on.
+const SECTIONS: [&str; 5] = ["schema", "log", "finished segments", "active segment", "note"];
 
 /// What a manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,13 +146,8 @@ impl Manifest {
         let (mut schema, mut log, mut finished, mut active, mut note) = (None, None, Vec::new(), None, None);
         let mut last_tag = 0;
         while from.remaining() > 0 {
-            let tag = from.u16("section")?;
-            from.zeros(2, "reserved")?;
-            let len = from.count(1, "bytes of the section")?;
+            let (tag, len) = from.section(last_tag, &SECTIONS)?;
             let start = from.offset();
-            if tag <= last_tag {
-                return Err(from.malformed("sections of a manifest are out of order"));
-            }
             last_tag = tag;
             match tag {
                 TAG_SCHEMA => schema = Some(decode_schema(from)?),
@@ -218,7 +215,8 @@ impl Manifest {
         if active.files.len() != files.len() || !fixed || !counted {
             return Err("the active segment's lengths do not match its rows");
         }
-        if active.first_keys.first().is_some_and(|key| *key < last_key) {
+        let tail = active.files[0].tail.first_chunk().map(|key| u64::from_le_bytes(*key));
+        if active.first_keys.first().copied().or(tail).is_some_and(|key| key < last_key) {
             return Err("the keys of the active segment do not follow the finished ones'");
         }
         let mut slots: Vec<u32> = self.finished.iter().map(|segment| segment.slot).collect();
@@ -271,9 +269,6 @@ fn decode_schema(from: &mut Cursor<'_, '_>) -> Result<Schema, Malformed> {
     };
     from.zeros(3, "reserved")?;
     let count = from.count(4, "columns")?;
-    if count > COLUMNS_MAX {
-        return Err(from.malformed("more columns than the limit"));
-    }
     let mut columns = Vec::with_capacity(count);
     for _ in 0..count {
         let kind = decode_kind(from)?;
@@ -351,8 +346,7 @@ fn encode_log(log: &Log) -> Vec<u8> {
 
 fn decode_log(from: &mut Cursor<'_, '_>) -> Result<Log, Malformed> {
     let pages = from.u32("pages of each log file")?;
-    let most = LOG_BYTES_MAX / PAGE as u64;
-    if pages == 0 || u64::from(pages) > most {
+    if !(LOG_BYTES_MIN..=LOG_BYTES_MAX).contains(&(u64::from(pages) * PAGE as u64)) {
         return Err(from.malformed("a log file's size is beyond its limits"));
     }
     let begun = from.u8("log begun")?;
@@ -443,10 +437,8 @@ fn decode_active(from: &mut Cursor<'_, '_>) -> Result<Active, Malformed> {
     let Some(keys) = files.first() else {
         return Err(from.malformed("a segment has a file of keys at least"));
     };
-    let first_keys = from.keys(keys.sums.len(), "first key of a chunk")?;
-    if first_keys.last().is_some_and(|key| *key > last_key) {
-        return Err(from.malformed("the last key is below the first one of a chunk"));
-    }
+    let first_keys = from.first_keys(keys.sums.len())?;
+    check_keys(&first_keys, &files[0].tail, last_key).map_err(|what| from.malformed(what))?;
     Ok(Active { number, slot, first_row, rows, last_key, files, first_keys })
 }
 

@@ -5,7 +5,7 @@
 //! another epoch or of another store is refused.
 //!
 //! Decoders take bytes that anybody may have written: they return [`Malformed`], never panic, and allocate no
-//! more than the input's size.
+//! more than a few times the input's size. What they accept is written again as the same bytes.
 //!
 //! Not here: paths, files, what a piece means for the store (`log`, `store`).
 
@@ -32,6 +32,8 @@ const SLOT_MAX: u32 = 1 << 31;
 /// The longest raw file: its pages are counted in 32 bits.
 pub(crate) const FILE_BYTES_MAX: u64 = u32::MAX as u64 * PAGE as u64;
 const PAGE: usize = crate::disk::PAGE;
+/// Bytes of a key.
+const KEY: usize = 8;
 
 const _: () = assert!(CHUNK.is_multiple_of(PAGE as u64));
 
@@ -80,8 +82,8 @@ enum Piece {
 struct Salt([u8; 48]);
 
 impl Salt {
-    /// `file`, `position` and `age` are: for a record its log file, page and epoch; for a manifest 0, its
-    /// generation, 0; for sums 0, the slot, the segment's number.
+    /// `file`, `position` and `age` are: for a record its log file, page and epoch; for a manifest 0, 0, its
+    /// generation; for sums 0, the slot, the segment's number.
     fn new(store: &StoreId, piece: Piece, file: u64, position: u64, age: u64) -> Self {
         let mut salt = [0; 48];
         salt[0] = piece as u8;
@@ -122,37 +124,28 @@ fn low_half(sum: u64) -> u32 {
     sum as u32
 }
 
+/// That the first keys of a file's chunks, the keys in its tail and its last key never go back.
+fn check_keys(first_keys: &[u64], tail: &[u8], last_key: u64) -> Result<(), &'static str> {
+    let mut before = first_keys.last().copied().unwrap_or(0);
+    for key in tail.as_chunks::<KEY>().0 {
+        let key = u64::from_le_bytes(*key);
+        if key < before {
+            return Err("a key is below the one before");
+        }
+        before = key;
+    }
+    let last_is_here = !tail.is_empty();
+    match (last_is_here, before) {
+        (true, key) if key != last_key => Err("the last key is not that of the last row"),
+        (false, key) if key > last_key => Err("the last key is below the first one of a chunk"),
+        _ => Ok(()),
+    }
+}
+
 /// How many chunks the bytes below `end` begin.
 pub(crate) fn chunks(end: u64) -> u64 {
     end.div_ceil(CHUNK)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn crc32c_matches_rfc_3720_and_extends() {
-        assert_eq!(crc32c(b"123456789"), 0xE306_9283);
-        assert_eq!(crc32c(&[0; 32]), 0x8A91_36AA);
-        let bytes: Vec<u8> = (0..1000_u32).map(|i| (i * 7) as u8).collect();
-        for cut in [0, 1, 63, 64, 500, 999, 1000] {
-            assert_eq!(crc32c_extend(crc32c(&bytes[..cut]), &bytes[cut..]), crc32c(&bytes));
-        }
-    }
-
-    #[test]
-    fn a_salt_tells_every_place_apart() {
-        let sums: Vec<u64> = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
-            .iter()
-            .flat_map(|&(file, position, age)| {
-                [Piece::Record, Piece::Manifest, Piece::Sums]
-                    .map(|piece| Salt::new(&[7; 16], piece, file, position, age).crc64(&[b"same"]))
-            })
-            .collect();
-        let mut unique = sums.clone();
-        unique.sort_unstable();
-        unique.dedup();
-        assert_eq!(unique.len(), sums.len());
-    }
-}
+mod tests;

@@ -7,7 +7,9 @@
 //! Not here: where a record goes, and what its absence means (`log`).
 
 use super::cursor::{Cursor, Field, Writer, check_version, field};
-use super::{FILE_BYTES_MAX, Malformed, NUMBER_MAX, PAGE, Piece, Salt, StoreId, VERSION, chunks};
+use super::{
+    FILE_BYTES_MAX, KEY, Malformed, NUMBER_MAX, PAGE, Piece, Salt, StoreId, VERSION, check_keys, chunks,
+};
 use crate::options::NOTE_BYTES_MAX;
 
 const MAGIC: &[u8; 8] = b"TLRECORD";
@@ -22,6 +24,8 @@ const FILE: usize = 32;
 
 const TAG_ROWS: u16 = 1;
 const TAG_NOTE: u16 = 2;
+/// As dumps call them, from tag 1 on.
+const SECTIONS: [&str; 2] = ["rows", "note"];
 
 /// A place in the log: which file (0 is log-a, 1 is log-b), and how many pages into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +143,20 @@ impl Rows<'_> {
         let sums = self.files.iter().map(|file| file.sums.len()).sum();
         let inline = self.files.iter().map(|file| file.inline.len()).sum();
         (self.files.len(), sums, self.first_keys.len(), inline)
+    }
+
+    /// That the file of keys has one for each row, and that those that are here never go back.
+    fn check(&self) -> Result<(), &'static str> {
+        let keys = &self.files[0];
+        let here = keys.inline.len() / KEY;
+        let counted = match self.form {
+            Form::Small => here as u64 == self.rows,
+            Form::Large => keys.len / KEY as u64 >= self.rows,
+        };
+        if !counted || !keys.len.is_multiple_of(KEY as u64) || !keys.inline.len().is_multiple_of(KEY) {
+            return Err("there is not one key for each row");
+        }
+        check_keys(&self.first_keys, keys.inline, self.last_key)
     }
 
     fn bytes(&self) -> usize {
@@ -297,13 +315,8 @@ fn sections<'a>(from: &mut Cursor<'a, '_>, header: &Header) -> Result<Sections<'
     let (mut rows, mut note, mut last_tag) = (None, None, 0);
     let body_end = from.offset() + header.body_bytes;
     while from.offset() < body_end {
-        let tag = from.u16("section")?;
-        from.zeros(2, "reserved")?;
-        let len = from.count(1, "bytes of the section")?;
+        let (tag, len) = from.section(last_tag, &SECTIONS)?;
         let start = from.offset();
-        if tag <= last_tag {
-            return Err(from.malformed("sections of a record are out of order"));
-        }
         last_tag = tag;
         match tag {
             TAG_ROWS => rows = Some(decode_rows(from)?),
@@ -349,14 +362,13 @@ fn decode_rows<'a>(from: &mut Cursor<'a, '_>) -> Result<Rows<'a>, Malformed> {
     for shape in &shapes {
         files.push(shape.change(from)?);
     }
-    let first_keys = from.keys(shapes[0].sums, "first key of a chunk")?;
-    if first_keys.last().is_some_and(|key| *key > last_key) {
-        return Err(from.malformed("the last key is below the first one of a chunk"));
-    }
+    let first_keys = from.first_keys(shapes[0].sums)?;
     for (file, shape) in files.iter_mut().zip(&shapes) {
         file.inline = from.bytes(shape.inline, "inline bytes")?;
     }
-    Ok(Rows { first_row, rows, last_key, form, files, first_keys })
+    let rows = Rows { first_row, rows, last_key, form, files, first_keys };
+    rows.check().map_err(|what| from.malformed(what))?;
+    Ok(rows)
 }
 
 /// A file's entry before its sums and bytes, which follow all the entries.

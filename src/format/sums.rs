@@ -87,7 +87,7 @@ impl Sums {
         if from.remaining() / 8 != keys || !from.remaining().is_multiple_of(8) {
             return Err(from.malformed("there is not one first key for each chunk of keys"));
         }
-        let first_keys = from.keys(keys, "first key of a chunk")?;
+        let first_keys = from.first_keys(keys)?;
         Ok(Self { files, first_keys })
     }
 }
