@@ -6,6 +6,8 @@
 //!
 //! Not here: the length of functions, unused or undocumented code (clippy and rustc).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -253,7 +255,7 @@ fn imports_point_down() {
             let other = path.split("::").next().unwrap_or_default();
             let is_module = IMPORTS.iter().any(|(name, _)| *name == other);
             let within = |allowed: &&str| path == **allowed || path.starts_with(&format!("{allowed}::"));
-            if is_module && other != top && !allowed.iter().any(|allowed| within(&allowed)) {
+            if is_module && other != top && !allowed.iter().any(within) {
                 broken.push(format!("{}:{line}: `{top}` may not use {path}", source.path));
             }
         }
@@ -370,6 +372,19 @@ fn the_code_map_is_the_tree() {
         broken.push("a file stands there twice".to_owned());
     }
     none(&broken, "the code map of ARCHITECTURE.md lists every file in src/, once");
+}
+
+#[test]
+fn the_code_of_the_readme_is_the_example_that_runs() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let example = fs::read_to_string(root().join("examples/quickstart.rs")).unwrap();
+    let code = readme.split("```rust,no_run\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let start = code.find("async fn").expect("README.md shows a function");
+    let end = code.find("fn main").expect("README.md shows how it is run");
+    assert!(
+        example.contains(&code[start..end]),
+        "README.md shows a function of examples/quickstart.rs as it is there"
+    );
 }
 
 /// What looks like a path of this repository in a text, with the `::name` that may follow it.
