@@ -45,6 +45,11 @@ struct Fetched<F: File> {
 impl<D: Disk> Holdings<D> {
     /// The bytes of each want, verified, in one round of reads.
     pub(crate) async fn fetch(&self, wants: &[Want]) -> Result<Vec<Vec<u8>>> {
+        self.fetch_within(self.shared.options.reads_in_flight, wants).await
+    }
+
+    /// The same with so many reads in flight, at least 1.
+    pub(crate) async fn fetch_within(&self, reads_max: usize, wants: &[Want]) -> Result<Vec<Vec<u8>>> {
         let mut answer = Vec::with_capacity(wants.len());
         let mut errands: BTreeMap<(u64, usize), Errand> = BTreeMap::new();
         for (position, want) in wants.iter().enumerate() {
@@ -57,11 +62,11 @@ impl<D: Disk> Holdings<D> {
             });
             answer.push(self.begin(want, position, errand)?);
         }
-        let mut errands: Vec<Errand> =
+        let errands: Vec<Errand> =
             errands.into_values().filter(|errand| !errand.missing.is_empty()).collect();
         // Never more files at a time than may be open.
-        for errands in errands.chunks_mut(HANDLES_MAX / 2) {
-            self.run(errands, wants, &mut answer).await?;
+        for errands in errands.chunks(HANDLES_MAX / 2) {
+            self.run(errands, reads_max.max(1), wants, &mut answer).await?;
         }
         Ok(answer)
     }
@@ -99,14 +104,20 @@ impl<D: Disk> Holdings<D> {
     }
 
     /// Reads what is missing of these files.
-    async fn run(&self, errands: &mut [Errand], wants: &[Want], answer: &mut [Vec<u8>]) -> Result<()> {
+    async fn run(
+        &self,
+        errands: &[Errand],
+        reads_max: usize,
+        wants: &[Want],
+        answer: &mut [Vec<u8>],
+    ) -> Result<()> {
         let opening = errands.iter().map(|errand| self.handle(&errand.segment.segment, errand.file));
         let handles = try_join_all(opening).await?;
         let mut runs =
             errands.iter().enumerate().flat_map(|(errand, of)| runs(of).map(move |run| (errand, run)));
         let mut in_flight = FuturesUnordered::new();
         loop {
-            while in_flight.len() < self.shared.options.reads_in_flight
+            while in_flight.len() < reads_max
                 && let Some((errand, run)) = runs.next()
             {
                 in_flight.push(read(Arc::clone(&handles[errand]), errand, run));

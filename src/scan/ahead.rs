@@ -99,6 +99,11 @@ impl<D: Disk> Ahead<D> {
         self.parts.back().is_none_or(|part| part.feeds.iter().all(Feed::is_at_end))
     }
 
+    /// How many more reads may be in flight.
+    pub(crate) fn reads_free(&self) -> usize {
+        self.reads_max.saturating_sub(self.in_flight.len())
+    }
+
     /// Lets go of what nobody needs any more in a file of the first part.
     pub(crate) fn release(&mut self, feed: usize, at: u64) {
         if let Some(part) = self.parts.front_mut() {

@@ -38,6 +38,9 @@ pub(super) struct Running<D: Disk> {
     last_key: Option<u64>,
 }
 
+/// Segments that are being read at a time: small ones follow each other quickly.
+const PARTS_MAX: usize = 8;
+
 /// Where the data of some rows begins or ends.
 #[derive(Clone, Copy)]
 enum Edge {
@@ -93,15 +96,24 @@ impl<D: Disk> Running<D> {
             }
             self.open(reader, at, ask).await?;
         }
-        // Not if that needed more open files than a reader keeps.
-        let may_open =
-            self.layout.files.len() <= HANDLES_MAX / 2 && self.ahead.parts.len() < 2 && !self.is_blocked;
-        if may_open && self.ahead.is_at_end() && !self.left.is_empty() {
-            self.is_blocked = self.open(reader, at, ask).await.is_err();
-        }
+        self.open_ahead(reader, at, ask).await;
         let batch = self.batch(reader, ask).await?;
         self.ahead.go_on().await;
         Ok(Some(batch))
+    }
+
+    /// Opens the parts that will be needed soon, for as long as all that lies in those before has been asked for.
+    async fn open_ahead(&mut self, reader: &Reader<D>, at: &Snapshot, ask: &Ask) {
+        loop {
+            self.ahead.go_on().await;
+            let parts = self.ahead.parts.len();
+            let handles = (parts + 1) * self.layout.files.len();
+            let may_open = parts < PARTS_MAX && handles <= HANDLES_MAX && self.ahead.reads_free() > 0;
+            if !may_open || self.is_blocked || self.left.is_empty() || !self.ahead.is_at_end() {
+                return;
+            }
+            self.is_blocked = self.open(reader, at, ask).await.is_err();
+        }
     }
 
     /// Opens the part of the next segment.
@@ -157,7 +169,7 @@ impl<D: Disk> Running<D> {
             let end = if is_whole { Edge::Known(len) } else { edge(file, rows.end) };
             edges.push((file, start, end, len));
         }
-        let found = reader.holdings.fetch(&wants).await?;
+        let found = reader.holdings.fetch_within(self.ahead.reads_free(), &wants).await?;
         let value = |edge: Edge| match edge {
             Edge::Known(at) => at,
             Edge::Wanted(want) => {

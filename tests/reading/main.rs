@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod counts;
+mod damage;
+mod points;
 mod scans;
-#[allow(dead_code, reason = "more tests follow")]
+mod snapshots;
 mod world;

@@ -1,6 +1,6 @@
 //! A store on a simulated disk, and the same rows in a vector.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tidelog::disk::sim::{Random, Settings, SimDisk, run};
 use tidelog::{
@@ -82,6 +82,11 @@ pub(crate) fn all_kinds() -> Schema {
     Schema::new(strict.chain(loose)).unwrap().key_unit(KeyUnit::Nanoseconds)
 }
 
+/// One column that is never null.
+pub(crate) fn one_column(kind: Kind) -> Schema {
+    Schema::new([Column::new("only", kind)]).unwrap()
+}
+
 /// Small segments, a small log, and commits of either size.
 pub(crate) fn small_options() -> Options {
     Options::default().log_bytes(256 << 10).segment_rows(300).inline_bytes(4 << 10).grow_bytes(4096, 64 << 10)
@@ -124,8 +129,8 @@ impl World {
         for _ in 0..count {
             let step = [0, 0, 1, 3][self.random.index(4)];
             let key = self.last_key.saturating_add(step);
-            let cells = self.writer.schema().clone();
-            let cells = cells.columns().iter().map(|column| cell(&mut self.random, column)).collect();
+            let schema = self.writer.schema().clone();
+            let cells = schema.columns().iter().map(|column| cell(&mut self.random, column)).collect();
             self.append(key, cells);
         }
         self.flush();
@@ -228,11 +233,4 @@ pub(crate) async fn collect(mut scan: Scan<'_, SimDisk>) -> Result<Vec<Row>, Err
 /// Every row of a snapshot.
 pub(crate) async fn all(reader: &Reader<SimDisk>, at: &Snapshot) -> Result<Vec<Row>, Error> {
     collect(reader.scan(at, ..)).await
-}
-
-pub(crate) fn path_of(error: &Error) -> &Path {
-    match error {
-        Error::Corrupt { path, .. } => path,
-        error => panic!("this should be damage: {error}"),
-    }
 }
