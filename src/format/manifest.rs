@@ -70,6 +70,8 @@ pub(crate) struct Finished {
     pub(crate) rows: u64,
     pub(crate) first_key: u64,
     pub(crate) last_key: u64,
+    /// Of its file `sums`, all of it: the slot of a copy that lived on by itself is not this one.
+    pub(crate) sums_sum: u32,
     /// The logical length of each of its files; they are zero-padded to a whole page.
     pub(crate) lengths: Vec<u64>,
 }
@@ -367,14 +369,18 @@ fn decode_log(from: &mut Cursor<'_, '_>) -> Result<Log, Malformed> {
     Ok(Log { pages, at: Some(LogPosition { next, last, checksum, sequence, epoch }) })
 }
 
+/// Bytes of a finished segment before its lengths.
+const FINISHED: usize = 56;
+
 fn encode_finished(finished: &[Finished]) -> Vec<u8> {
     let lengths: usize = finished.iter().map(|segment| segment.lengths.len()).sum();
-    let mut bytes = vec![0; 8 + finished.len() * 48 + lengths * 8];
+    let mut bytes = vec![0; 8 + finished.len() * FINISHED + lengths * 8];
     let mut to = Writer::new(&mut bytes);
     to.u32(field(finished.len())).zeros(4);
     for segment in finished {
         to.u64(segment.number).u32(segment.slot).u32(field(segment.lengths.len()));
         to.u64(segment.first_row).u64(segment.rows).u64(segment.first_key).u64(segment.last_key);
+        to.u32(segment.sums_sum).zeros(4);
         segment.lengths.iter().for_each(|len| {
             to.u64(*len);
         });
@@ -383,7 +389,7 @@ fn encode_finished(finished: &[Finished]) -> Vec<u8> {
 }
 
 fn decode_finished(from: &mut Cursor<'_, '_>) -> Result<Vec<Finished>, Malformed> {
-    let count = from.count(48, "finished segments")?;
+    let count = from.count(FINISHED, "finished segments")?;
     from.zeros(4, "reserved")?;
     let mut finished = Vec::with_capacity(count);
     for _ in 0..count {
@@ -391,8 +397,10 @@ fn decode_finished(from: &mut Cursor<'_, '_>) -> Result<Vec<Finished>, Malformed
         let files = from.count(8, "files")?;
         let (first_row, rows) = (from.number("first row")?, from.number("rows")?);
         let (first_key, last_key) = (from.u64("first key")?, from.u64("last key")?);
+        let sums_sum = from.sum32("checksum of its sums")?;
+        from.zeros(4, "reserved")?;
         let lengths = (0..files).map(|_| length(from)).collect::<Result<_, _>>()?;
-        finished.push(Finished { number, slot, first_row, rows, first_key, last_key, lengths });
+        finished.push(Finished { number, slot, first_row, rows, first_key, last_key, sums_sum, lengths });
     }
     Ok(finished)
 }

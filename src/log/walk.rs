@@ -14,7 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::LogFile;
 use crate::disk::{Exact, File, PAGE, TRANSFER_BYTES_MAX, read_exact};
 use crate::error::{Error, Result};
-use crate::format::StoreId;
+use crate::format::{Malformed, StoreId};
 use crate::format::manifest::LogPosition;
 use crate::format::record::{self, Header, Place, Record};
 
@@ -73,8 +73,14 @@ impl<'a, F: File> Begun<'a, F> {
             while let Some((start, bytes)) = reads.try_next().await? {
                 for (page, bytes) in (start.page..).zip(bytes.chunks_exact(PAGE)) {
                     let place = Place { page, ..start };
-                    if let Ok(header) = record::decode_header(bytes, place, store) {
-                        headers.push((place, header));
+                    match record::decode_header(bytes, place, store) {
+                        Ok(header) if header.pages > pages - page => {
+                            let what = "a record says that it goes beyond the end of its log file";
+                            return Err(Error::corrupt(&log.path, place.offset(), what));
+                        }
+                        Ok(header) => headers.push((place, header)),
+                        Err(malformed) if is_written(&malformed) => return Err(malformed.at(&log.path)),
+                        Err(_) => {}
                     }
                 }
             }
@@ -96,9 +102,6 @@ impl<'a, F: File> Begun<'a, F> {
     async fn load(&mut self, place: Place) -> Result<bool> {
         let Some(header) = self.header(place) else { return Ok(false) };
         let pages = header.pages;
-        if pages > self.pages - place.page {
-            return Ok(false);
-        }
         let loaded = self.window.as_ref().is_some_and(|window| {
             let last = window.start.page as usize + window.bytes.len() / PAGE;
             window.start.file == place.file
@@ -123,7 +126,11 @@ impl<'a, F: File> Begun<'a, F> {
         let Some(window) = &self.window else { return Ok(None) };
         let from = (place.page - window.start.page) as usize * PAGE;
         let Some(bytes) = window.bytes.get(from..from + pages * PAGE) else { return Ok(None) };
-        Ok(record::decode(bytes, place, self.store).ok())
+        match record::decode(bytes, place, self.store) {
+            Ok(record) => Ok(Some(record)),
+            Err(malformed) if is_written(&malformed) => Err(malformed.at(self.path(place))),
+            Err(_) => Ok(None),
+        }
     }
 
     /// The place of the record that follows `at`: right behind the last one, or at the start of the other file.
@@ -186,6 +193,11 @@ impl<'a, F: File> Begun<'a, F> {
         }
         Ok(())
     }
+}
+
+/// Whether somebody wrote it so: only a wrong checksum may mean that a record was not finished.
+fn is_written(malformed: &Malformed) -> bool {
+    malformed.intact || malformed.version.is_some()
 }
 
 /// Up to 1 MiB of a log file, or as much as one record needs.

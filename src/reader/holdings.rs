@@ -14,6 +14,8 @@ use lru::LruCache;
 
 use crate::disk::{Disk, Exact, File, Mode, PAGE, TRANSFER_BYTES_MAX, read_exact};
 use crate::error::{Error, Result};
+use crate::format::crc32c;
+use crate::format::manifest::Finished;
 use crate::format::sums::{self, Home, Sums};
 use crate::segment::read::{Body, CHUNK_BYTES, Loaded, Run, Segment};
 use crate::store::shared::Shared;
@@ -132,7 +134,7 @@ impl<D: Disk> Holdings<D> {
             Some(sums) => sums,
             None => {
                 let home = Home { segment: finished.number, slot: finished.slot };
-                let sums = Arc::new(self.read_sums(path.clone(), home, &finished.lengths).await?);
+                let sums = Arc::new(self.read_sums(path.clone(), home, &finished).await?);
                 lock(&self.cache).put(key, Entry::Sums(Arc::clone(&sums)));
                 sums
             }
@@ -142,8 +144,8 @@ impl<D: Disk> Holdings<D> {
         loaded.map(Arc::new).ok_or_else(|| Error::corrupt(&path, 0, what))
     }
 
-    async fn read_sums(&self, path: PathBuf, home: Home, lengths: &[u64]) -> Result<Sums> {
-        let Some(len) = sums::bytes(lengths) else {
+    async fn read_sums(&self, path: PathBuf, home: Home, finished: &Finished) -> Result<Sums> {
+        let Some(len) = sums::bytes(&finished.lengths) else {
             return Err(Error::corrupt(&path, 0, "the segment's lengths need more checksums than can be"));
         };
         let handle = open(&self.shared.disk, path, len).await?;
@@ -153,8 +155,14 @@ impl<D: Disk> Holdings<D> {
             let part = usize::try_from(len - at).unwrap_or(usize::MAX).min(TRANSFER_BYTES_MAX);
             bytes.extend_from_slice(&handle.read(at, part).await?);
         }
-        let sums =
-            Sums::decode(&bytes, home, &self.shared.id).map_err(|malformed| malformed.at(&handle.path));
+        let decoded = Sums::decode(&bytes, home, &self.shared.id);
+        let sums = match decoded.map_err(|malformed| malformed.at(&handle.path)) {
+            // Those of a copy of this store that lived on by itself, say.
+            Ok(_) if crc32c(&bytes) != finished.sums_sum => {
+                Err(Error::corrupt(&handle.path, 0, "these are not the sums that the manifest names"))
+            }
+            sums => sums,
+        };
         close(Arc::new(handle)).await;
         sums
     }

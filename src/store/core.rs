@@ -17,7 +17,7 @@ use crate::error::{Error, Refused, Result};
 use crate::format::manifest::{self, Finished, Manifest};
 use crate::format::record::{self, FileChange, Form, Place, Rows};
 use crate::format::sums::{Home, Sums};
-use crate::format::{CHUNK, chunks};
+use crate::format::{CHUNK, chunks, crc32c};
 use crate::log::{Content, Log, Room};
 use crate::mutant::{self, Mutant};
 use crate::pending::Pending;
@@ -328,7 +328,8 @@ impl<D: Disk> Core<D> {
         let home = Home { segment: shared.number, slot: shared.slot };
         let path = self.slot.path.join("sums");
         let first_key = sums.first_keys.first().copied().unwrap_or(self.last_key);
-        write_sums(&self.shared.disk, &self.lock, &path, &sums.encode(home, &self.shared.id)).await?;
+        let sheet = sums.encode(home, &self.shared.id);
+        write_sums(&self.shared.disk, &self.lock, &path, &sheet).await?;
         let synced = self.shared.disk.sync_dir(&self.slot.path).await;
         synced.map_err(|error| Refused::new("sync", &self.slot.path, error))?;
         Ok(Finished {
@@ -338,6 +339,7 @@ impl<D: Disk> Core<D> {
             rows: active.rows,
             first_key,
             last_key: self.last_key,
+            sums_sum: crc32c(&sheet),
             lengths: active.files.iter().map(crate::segment::active::FileState::len).collect(),
         })
     }

@@ -328,6 +328,10 @@ fn check_rows(
     if rows.first_row != active.shared.first_row + active.rows || rows.last_key < last_key {
         return Err("a record's rows do not follow the ones before");
     }
+    let first_key = rows.files[0].inline.first_chunk().map(|key| u64::from_le_bytes(*key));
+    if rows.form == Form::Small && first_key.is_some_and(|key| key < last_key) {
+        return Err("a record's keys go back behind the ones before");
+    }
     let Some(total) = active.rows.checked_add(rows.rows) else {
         return Err("a record has more rows than can be counted");
     };

@@ -310,6 +310,7 @@ fn a_field_of_a_manifest_is_refused_unless_it_is_free() {
     };
     assert_eq!(names(&first_manifest()), ["key unit", "kind", "name", "nulls", "pages of each log file"]);
     let expected = [
+        "checksum of its sums",
         "epoch",
         "first key",
         "first keys of chunks",

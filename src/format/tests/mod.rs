@@ -166,6 +166,7 @@ fn full_manifest() -> Manifest {
         rows,
         first_key: key(first_row),
         last_key: key(first_row + rows - 1),
+        sums_sum: 0x1234_5678,
         lengths: raw_files(first_row..first_row + rows).iter().map(|file| file.len() as u64).collect(),
     });
     Manifest {
