@@ -5,6 +5,8 @@
 //!
 //! Not here: the tests that catch them (tests/mutants.rs).
 
+#![cfg_attr(not(feature = "sim"), expect(unreachable_pub, reason = "public with feature sim"))]
+
 /// A rule of the protocol that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

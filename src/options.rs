@@ -5,19 +5,19 @@
 use crate::error::{Error, Result};
 
 /// Columns in a store.
-pub const COLUMNS_MAX: usize = 4096;
+pub(crate) const COLUMNS_MAX: usize = 4096;
 /// Bytes in a column's name.
-pub const NAME_BYTES_MAX: usize = 255;
+pub(crate) const NAME_BYTES_MAX: usize = 255;
 /// Bytes in all names and values of a schema's metadata, and 8 for each pair.
-pub const METADATA_BYTES_MAX: usize = 64 << 10;
+pub(crate) const METADATA_BYTES_MAX: usize = 64 << 10;
 /// Bytes in one value.
-pub const VALUE_BYTES_MAX: u64 = u32::MAX as u64;
+pub(crate) const VALUE_BYTES_MAX: u64 = u32::MAX as u64;
 /// Bytes in a commit's note.
-pub const NOTE_BYTES_MAX: usize = 4096;
+pub(crate) const NOTE_BYTES_MAX: usize = 4096;
 /// Bytes in each of the two log files: the least.
-pub const LOG_BYTES_MIN: u64 = 64 << 10;
+pub(crate) const LOG_BYTES_MIN: u64 = 64 << 10;
 /// Bytes in each of the two log files: the most.
-pub const LOG_BYTES_MAX: u64 = 4 << 30;
+pub(crate) const LOG_BYTES_MAX: u64 = 4 << 30;
 
 /// When a commit is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -23,13 +23,6 @@ pub(crate) trait Raw: Copy + Default {
         bytes.resize(start + values.len() * Self::WIDTH, 0);
         Self::write(values, &mut bytes[start..]);
     }
-
-    /// All values in `bytes`, a whole number of them.
-    fn decode(bytes: &[u8]) -> Vec<Self> {
-        let mut values = vec![Self::default(); bytes.len() / Self::WIDTH];
-        Self::read(bytes, &mut values);
-        values
-    }
 }
 
 macro_rules! raw {
@@ -74,18 +67,24 @@ impl Raw for bool {
 mod tests {
     use super::*;
 
+    fn decode<T: Raw>(bytes: &[u8]) -> Vec<T> {
+        let mut values = vec![T::default(); bytes.len() / T::WIDTH];
+        T::read(bytes, &mut values);
+        values
+    }
+
     #[test]
     fn every_bit_comes_back() {
         let floats = [0.0, -0.0, f64::NAN, f64::from_bits(0x7FF8_0000_0000_BEEF), f64::INFINITY, f64::MIN];
         let mut bytes = vec![9];
         f64::append(&floats, &mut bytes);
-        let back: Vec<u64> = f64::decode(&bytes[1..]).iter().map(|value| value.to_bits()).collect();
+        let back: Vec<u64> = decode(&bytes[1..]).into_iter().map(f64::to_bits).collect();
         assert_eq!(back, floats.map(f64::to_bits));
         let mut bytes = Vec::new();
         bool::append(&[true, false, true], &mut bytes);
         assert_eq!(bytes, [1, 0, 1]);
-        assert_eq!(bool::decode(&bytes), [true, false, true]);
+        assert_eq!(decode::<bool>(&bytes), [true, false, true]);
         i32::append(&[i32::MIN, -1], &mut bytes);
-        assert_eq!(i32::decode(&bytes[3..]), [i32::MIN, -1]);
+        assert_eq!(decode::<i32>(&bytes[3..]), [i32::MIN, -1]);
     }
 }

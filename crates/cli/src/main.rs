@@ -9,6 +9,9 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tidelog::disk::Glommio;
+
+mod bench;
 mod demo;
 
 const HELP: &str = "\
@@ -17,6 +20,10 @@ example:  tidelog demo --rows 1000000
 usage:    tidelog demo [--rows N] [--dir DIR]
               Make a feed of N rows, ingest it durably, scan it, print the rates. The store lies in a temporary
               directory and goes afterwards, unless --dir names one, which stays.
+          tidelog bench [--dir DIR] [--rows N] [--only NAME] [--json] [--quick]
+              Measure what the disk under DIR can do, then the store, as ratios; 4 GiB are written for it. NAME is
+              append_1, batch_1000, batch_65536, group_64, scan_cold or open. --quick takes a twentieth of the
+              time: to see that it works, not to quote.
           tidelog --help | --version
 ";
 
@@ -32,7 +39,6 @@ const LATER: &[&str] = &[
     "tail",
     "check",
     "inspect",
-    "bench",
     "doctor",
     "compact",
     "drop",
@@ -62,8 +68,12 @@ fn main() -> ExitCode {
             Ok((rows, dir)) => end(&demo::run(rows, dir)),
             Err(what) => usage(&what),
         },
+        ["bench", options @ ..] => match parse_bench(options) {
+            Ok((request, json)) => end(&measure(&request, json)),
+            Err(what) => usage(&what),
+        },
         [command, ..] if LATER.contains(command) => {
-            eprintln!("tidelog: `{command}` comes in a later version; this one has `demo`");
+            eprintln!("tidelog: `{command}` comes in a later version; this one has `demo` and `bench`");
             ExitCode::from(USAGE)
         }
         [command, ..] => usage(&format!("there is no command `{command}`")),
@@ -97,6 +107,39 @@ fn parse(options: &[&str]) -> Result<(u64, Option<PathBuf>), String> {
         }
     }
     Ok((rows, dir))
+}
+
+/// The options of `bench`, and whether it prints JSON.
+fn parse_bench(options: &[&str]) -> Result<(bench::Request, bool), String> {
+    let mut request =
+        bench::Request { dir: std::env::temp_dir(), rows: bench::ROWS, only: None, quick: false };
+    let mut json = false;
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let mut value = || options.next().copied().ok_or(format!("{option} needs a value"));
+        match *option {
+            "--rows" => {
+                let text = value()?;
+                request.rows = text.parse().map_err(|_| format!("--rows: no count: `{text}`"))?;
+            }
+            "--dir" => request.dir = PathBuf::from(value()?),
+            "--only" => request.only = Some(value()?.to_owned()),
+            "--json" => json = true,
+            "--quick" => request.quick = true,
+            _ => return Err(format!("`bench` has no option `{option}`")),
+        }
+    }
+    Ok((request, json))
+}
+
+fn measure(request: &bench::Request, json: bool) -> anyhow::Result<()> {
+    let (as_text, as_json) = Glommio::run(bench::run(Glommio::default(), "glommio", request))??;
+    if json {
+        println!("{as_json}")
+    } else {
+        print!("{as_text}")
+    }
+    Ok(())
 }
 
 fn end(result: &anyhow::Result<()>) -> ExitCode {

@@ -1,0 +1,252 @@
+//! The store's own figures, each beside its floor in the same run.
+//!
+//! Samples alternate floor, ours, floor, so that a noisy neighbour disturbs both; a ratio is the median of the
+//! pairs. Every pass checks what it read.
+//!
+//! Not here: the floors (`floors`), the words (`report`).
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use futures::stream::{FuturesUnordered, StreamExt};
+use tidelog::disk::{Disk, PAGE};
+use tidelog::{Appender, Column, ColumnId, Kind, Options, Schema, Value, Writer};
+
+use super::data::{Batch, Rows, schema};
+use super::floors::Written;
+use super::report::{self, Report, median, quantile};
+
+/// Each timed figure runs this long at least.
+const LONG_ENOUGH: Duration = Duration::from_secs(10);
+
+/// What every figure needs.
+pub(crate) struct Bench<'a, D> {
+    pub(crate) disk: D,
+    pub(crate) dir: &'a Path,
+    pub(crate) floor: &'a Written,
+    pub(crate) rows: u64,
+    pub(crate) time: Duration,
+}
+
+impl<'a, D: Disk> Bench<'a, D> {
+    pub(crate) fn new(disk: D, dir: &'a Path, floor: &'a Written, rows: u64, quick: bool) -> Self {
+        Self { disk, dir, floor, rows, time: if quick { LONG_ENOUGH / 20 } else { LONG_ENOUGH } }
+    }
+
+    async fn writer(&self, name: &str) -> Result<Writer<D>> {
+        Ok(Writer::create_on(self.disk.clone(), self.dir.join(name), schema()?, Options::default()).await?)
+    }
+
+    /// One durable row of 4 columns, against one durable page written raw and through the engine.
+    pub(crate) async fn append_1(&self, report: &mut Report) -> Result<()> {
+        const SAMPLES: u64 = 200;
+        let mut writer = self.writer("append_1").await?;
+        let (mut raw, mut engine, mut ours) = (Vec::new(), Vec::new(), Vec::new());
+        let mut ratios: [Vec<f64>; 3] = Default::default();
+        let start = Instant::now();
+        let mut key = 0;
+        while start.elapsed() < self.time {
+            let raw_now = self.floor.dsync(PAGE, SAMPLES)?;
+            let engine_now = self.floor.dsync_on(&self.disk, PAGE, SAMPLES).await?;
+            let mut ours_now = Vec::new();
+            for _ in 0..SAMPLES {
+                let value = Value::F64(1.0);
+                let start = Instant::now();
+                writer.pending().append(key, &[value, value, value, value])?;
+                writer.commit().await?;
+                ours_now.push(start.elapsed());
+                key += 1;
+            }
+            let p50 = |times: &[Duration]| quantile(times, 0.5);
+            ratios[0].push(p50(&ours_now) / p50(&raw_now));
+            ratios[1].push(p50(&ours_now) / p50(&engine_now));
+            ratios[2].push(quantile(&ours_now, 0.99) / quantile(&raw_now, 0.99));
+            raw.extend(raw_now);
+            engine.extend(engine_now);
+            ours.extend(ours_now);
+        }
+        ensure!(
+            writer.store().rows() == key,
+            "append_1: {} rows, {key} were acknowledged",
+            writer.store().rows()
+        );
+        writer.close().await?;
+        report.time("floor", "dsync_4k", &raw);
+        report.put("floor", "dsync_4k_engine_p50_us", quantile(&engine, 0.5) * 1e6);
+        report.time("append_1", "", &ours);
+        report.put("append_1", "ratio_p50", median(&ratios[0]));
+        report.put("append_1", "ratio_engine_p50", median(&ratios[1]));
+        report.put("append_1", "ratio_p99", median(&ratios[2]));
+        report.put("longest", "commit_ms", quantile(&ours, 1.0) * 1e3);
+        Ok(())
+    }
+
+    /// Durable batches of 1,000 rows, against one durable write of the same bytes.
+    pub(crate) async fn batch_1000(&self, report: &mut Report) -> Result<()> {
+        const SAMPLES: u64 = 50;
+        let mut writer = self.writer("batch_1000").await?;
+        let (mut rows, mut batch) = (Rows::new(), Batch::default());
+        // Five raw files of 8 bytes a row, and the header.
+        let record = (1000 * 5 * 8 + 500_usize).next_multiple_of(PAGE);
+        let (mut ours, mut ratios) = (Vec::new(), Vec::new());
+        let start = Instant::now();
+        while start.elapsed() < self.time {
+            let floor = self.floor.dsync(record, SAMPLES)?;
+            let mut ours_now = Vec::new();
+            for _ in 0..SAMPLES {
+                rows.fill(&mut batch, 1000);
+                let start = Instant::now();
+                writer.pending().append_batch(&batch.keys, &batch.values())?;
+                writer.commit().await?;
+                ours_now.push(start.elapsed());
+            }
+            ratios.push(total(&floor) / total(&ours_now));
+            ours.extend(ours_now);
+        }
+        writer.close().await?;
+        report.put("batch_1000", "rows_s", 1000.0 * report::count(ours.len()) / total(&ours));
+        report.put("batch_1000", "p50_us", quantile(&ours, 0.5) * 1e6);
+        report.put("batch_1000", "ratio", median(&ratios));
+        Ok(())
+    }
+
+    /// Durable batches of 65,536 rows into fresh space, in a plain loop; then the same rows, cold, out again, and
+    /// the store opened.
+    pub(crate) async fn batches(&self, report: &mut Report) -> Result<()> {
+        const BATCH: usize = 65_536;
+        const BETWEEN_FLOORS: u64 = 2 << 20;
+        let mut writer = self.writer("batches").await?;
+        let (mut rows, mut batch) = (Rows::new(), Batch::default());
+        let (mut ours, mut ratios, mut floors) = (Vec::new(), Vec::new(), Vec::new());
+        let mut sum = 0.0;
+        let mut done = 0;
+        while done < self.rows {
+            let floor_before = self.floor.write_rate(256 << 20)?;
+            let (mut time, mut bytes) = (0.0, 0.0);
+            let until = self.rows.min(done + BETWEEN_FLOORS);
+            while done < until {
+                let count = usize::try_from(until - done)?.min(BATCH);
+                rows.fill(&mut batch, count);
+                sum += batch.columns[0].iter().sum::<f64>();
+                let start = Instant::now();
+                writer.pending().append_batch(&batch.keys, &batch.values())?;
+                writer.commit().await?;
+                let took = start.elapsed();
+                time += took.as_secs_f64();
+                bytes += report::count(count) * 40.0;
+                ours.push(took);
+                done += count as u64;
+            }
+            let floor = f64::midpoint(floor_before, self.floor.write_rate(256 << 20)?);
+            floors.push(floor);
+            ratios.push(bytes / time / floor);
+        }
+        let all = total(&ours);
+        report.put("floor", "write_mb_s", median(&floors) / 1e6);
+        report.put("batch_65536", "rows_s", report::whole(done) / all);
+        report.put("batch_65536", "mb_s", report::whole(done) * 40.0 / all / 1e6);
+        report.put("batch_65536", "fresh_ratio", median(&ratios));
+        report.put("batch_65536", "longest_ms", quantile(&ours, 1.0) * 1e3);
+        writer.close().await?;
+        self.open(report).await?;
+        self.scan_cold(report, done, sum).await
+    }
+
+    async fn open(&self, report: &mut Report) -> Result<()> {
+        let mut times = Vec::new();
+        for _ in 0..9 {
+            let start = Instant::now();
+            let writer =
+                Writer::open_on(self.disk.clone(), self.dir.join("batches"), Options::default()).await?;
+            times.push(start.elapsed());
+            report.put("open", "rows", report::whole(writer.store().rows()));
+            writer.close().await?;
+        }
+        report.put("open", "ms", quantile(&times, 0.5) * 1e3);
+        Ok(())
+    }
+
+    async fn scan_cold(&self, report: &mut Report, rows: u64, sum: f64) -> Result<()> {
+        let writer = Writer::open_on(self.disk.clone(), self.dir.join("batches"), Options::default()).await?;
+        let store = writer.store();
+        let snapshot = store.snapshot();
+        let (mut rates, mut ratios, mut floors) = (Vec::new(), Vec::new(), Vec::new());
+        let started = Instant::now();
+        while started.elapsed() < self.time || rates.is_empty() {
+            let before = self.floor.read_rate(512 << 20)?;
+            let reader = store.reader();
+            let mut scan = reader.scan(&snapshot, ..);
+            let (mut found, mut total) = (0, 0.0);
+            let start = Instant::now();
+            while let Some(batch) = scan.next().await? {
+                found += batch.len() as u64;
+                let column = batch.column(ColumnId(0)).and_then(|column| column.as_f64());
+                total = column.unwrap_or_default().iter().fold(total, |sum, value| sum + value);
+            }
+            let rate = report::whole(rows) * 40.0 / start.elapsed().as_secs_f64();
+            let off = (total - sum).abs() / sum.abs();
+            ensure!(found == rows && off < 1e-9, "scan_cold: {found} rows of {rows}, sum {total} for {sum}");
+            let floor = f64::midpoint(before, self.floor.read_rate(512 << 20)?);
+            rates.push(rate);
+            floors.push(floor);
+            ratios.push(rate / floor);
+        }
+        writer.close().await?;
+        report.put("floor", "read_mb_s", median(&floors) / 1e6);
+        report.put("floor", "read_4k_p50_us", quantile(&self.floor.read_4k(2000)?, 0.5) * 1e6);
+        report.put("scan_cold", "values_s", median(&rates) / 8.0);
+        report.put("scan_cold", "stored_mb_s", median(&rates) / 1e6);
+        report.put("scan_cold", "ratio", median(&ratios));
+        Ok(())
+    }
+
+    /// 64 callers, one durable row each at a time, through the appender.
+    pub(crate) async fn group_64(&self, report: &mut Report) -> Result<()> {
+        let columns = ["a", "b", "c", "d"].map(|name| Column::new(name, Kind::F64));
+        let dir = self.dir.join("group_64");
+        let writer =
+            Writer::create_on(self.disk.clone(), dir, Schema::new(columns)?, Options::default()).await?;
+        let store = writer.store();
+        let (appender, committer) = writer.share();
+        let until = Instant::now() + self.time;
+        let flushes = report::flushes(self.dir);
+        let start = Instant::now();
+        let callers: FuturesUnordered<_> = (0..64).map(|_| caller(appender.clone(), until)).collect();
+        drop(appender);
+        let (writer, times) = futures::join!(committer.run(), callers.collect::<Vec<_>>());
+        let elapsed = start.elapsed().as_secs_f64();
+        let mut all = Vec::new();
+        for times in times {
+            all.extend(times?);
+        }
+        let rows = store.rows();
+        ensure!(rows == all.len() as u64, "group_64: {rows} rows, {} were acknowledged", all.len());
+        if let (Some(before), Some(after)) = (flushes, report::flushes(self.dir)) {
+            report.put(
+                "group_64",
+                "flushes_per_64",
+                report::whole(after - before) * 64.0 / report::whole(rows),
+            );
+        }
+        writer?.close().await?;
+        report.put("group_64", "rows_s", report::whole(rows) / elapsed);
+        report.put("group_64", "p99_us", quantile(&all, 0.99) * 1e6);
+        Ok(())
+    }
+}
+
+async fn caller(appender: Appender, until: Instant) -> Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    let value = Value::F64(1.0);
+    while Instant::now() < until {
+        let start = Instant::now();
+        appender.append(1, &[value, value, value, value]).await?;
+        times.push(start.elapsed());
+    }
+    Ok(times)
+}
+
+fn total(times: &[Duration]) -> f64 {
+    times.iter().sum::<Duration>().as_secs_f64()
+}

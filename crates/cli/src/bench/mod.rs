@@ -1,0 +1,80 @@
+//! `tidelog bench`: the disk's floors, then the store, as ratios.
+//!
+//! Not here: peers (other stores), figures of what this version does not have yet.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use tidelog::disk::Disk;
+
+mod data;
+mod figures;
+mod floors;
+mod report;
+
+use figures::Bench;
+use floors::Written;
+use report::Report;
+
+/// Rows of the large ingest unless told.
+pub(crate) const ROWS: u64 = 20_000_000;
+
+/// What to measure.
+pub(crate) struct Request {
+    /// An existing directory on the disk to be measured; what is made in it goes afterwards.
+    pub(crate) dir: PathBuf,
+    /// Rows of the large ingest.
+    pub(crate) rows: u64,
+    /// Only the figure of this name.
+    pub(crate) only: Option<String>,
+    /// A twentieth of the time: to see that it works, not to quote.
+    pub(crate) quick: bool,
+}
+
+/// Measures, and returns the report as text and as JSON.
+pub(crate) async fn run<D: Disk>(disk: D, engine: &str, request: &Request) -> Result<(String, String)> {
+    let dir = tempfile::Builder::new().prefix("tidelog-bench-").tempdir_in(&request.dir);
+    let dir = dir.with_context(|| format!("could not make a directory in {}", request.dir.display()))?;
+    let floor = Written::new(dir.path(), if request.quick { 256 << 20 } else { 4 << 30 })?;
+    let bench = Bench::new(disk, dir.path(), &floor, request.rows, request.quick);
+    let mut report = Report::default();
+    let wanted = |name: &str| request.only.as_deref().is_none_or(|only| only == name);
+    if wanted("append_1") {
+        eprintln!("append_1: one durable row");
+        bench.append_1(&mut report).await?;
+    }
+    if wanted("batch_1000") {
+        eprintln!("batch_1000: durable batches");
+        bench.batch_1000(&mut report).await?;
+    }
+    if wanted("group_64") {
+        eprintln!("group_64: 64 callers");
+        bench.group_64(&mut report).await?;
+    }
+    if wanted("batch_65536") || wanted("scan_cold") || wanted("open") {
+        eprintln!("batch_65536, open, scan_cold: {} rows", request.rows);
+        bench.batches(&mut report).await?;
+    }
+    if let Some(bytes) = peak_memory_bytes() {
+        report.put("memory", "peak_mb", bytes / 1e6);
+    }
+    let mut facts = vec![
+        ("rows", request.rows.to_string()),
+        ("columns", "4".to_owned()),
+        ("engine", format!("\"{engine}\"")),
+    ];
+    facts.extend(report::facts(dir.path()));
+    let mut text = String::new();
+    for (name, value) in &facts {
+        text += &format!("{name:<34}{value:>16}\n");
+    }
+    Ok((text + &report.text(), report.json(&facts)))
+}
+
+/// The most memory that this process has had at once.
+fn peak_memory_bytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024.0)
+}
