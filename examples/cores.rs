@@ -80,10 +80,6 @@ async fn write(dir: &Path) -> std::result::Result<(), Box<dyn Error>> {
 }
 
 fn main() -> std::result::Result<(), Box<dyn Error>> {
-    let dir = std::env::temp_dir().join(format!("tidelog-cores-{}", std::process::id()));
-    let result = Glommio::run(write(&dir));
-    if let Err(error) = std::fs::remove_dir_all(&dir) {
-        eprintln!("could not remove {}: {error}", dir.display());
-    }
-    result?
+    let dir = tempfile::tempdir()?;
+    Glommio::run(write(dir.path()))?
 }

@@ -49,13 +49,9 @@ async fn again(dir: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let dir = std::env::temp_dir().join(format!("tidelog-quickstart-{}", std::process::id()));
-    let result = Glommio::run(async {
-        trades(&dir).await?;
-        again(&dir).await
-    });
-    if let Err(error) = std::fs::remove_dir_all(&dir) {
-        eprintln!("could not remove {}: {error}", dir.display());
-    }
-    result?
+    let dir = tempfile::tempdir()?;
+    Glommio::run(async {
+        trades(dir.path()).await?;
+        again(dir.path()).await
+    })?
 }

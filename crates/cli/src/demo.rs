@@ -26,15 +26,10 @@ pub(crate) fn run(rows: u64, dir: Option<PathBuf>) -> Result<()> {
     if let Some(dir) = dir {
         return Glommio::run(demo(rows, &dir))?;
     }
-    let dir = std::env::temp_dir().join(format!("tidelog-demo-{}", std::process::id()));
-    let result = Glommio::run(demo(rows, &dir));
-    // What is left of a demo that failed half-way is of no use to anybody.
-    let removed = match std::fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
-    result??;
-    removed.with_context(|| format!("could not remove {}", dir.display()))
+    let dir = tempfile::Builder::new().prefix("tidelog-demo-").tempdir();
+    let dir = dir.context("could not make a temporary directory; name one with --dir")?;
+    Glommio::run(demo(rows, dir.path()))??;
+    dir.close().context("could not remove the temporary directory")
 }
 
 async fn demo(rows: u64, dir: &Path) -> Result<()> {
