@@ -5,7 +5,7 @@
 //!
 //! Not here: what the store does (the library `tidelog`).
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -56,14 +56,8 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [] => usage("which command?"),
-        ["-h" | "--help" | "help", ..] | [_, "-h" | "--help", ..] => {
-            print!("{HELP}");
-            ExitCode::SUCCESS
-        }
-        ["-V" | "--version"] => {
-            println!("tidelog {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
-        }
+        ["-h" | "--help" | "help", ..] | [_, "-h" | "--help", ..] => end(&say(HELP)),
+        ["-V" | "--version"] => end(&say(concat!("tidelog ", env!("CARGO_PKG_VERSION"), "\n"))),
         ["demo", options @ ..] => match parse(options) {
             Ok((rows, dir)) => end(&demo::run(rows, dir)),
             Err(what) => usage(&what),
@@ -78,6 +72,10 @@ fn main() -> ExitCode {
         }
         [command, ..] => usage(&format!("there is no command `{command}`")),
     }
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
 fn usage(what: &str) -> ExitCode {
@@ -134,12 +132,7 @@ fn parse_bench(options: &[&str]) -> Result<(bench::Request, bool), String> {
 
 fn measure(request: &bench::Request, json: bool) -> anyhow::Result<()> {
     let (as_text, as_json) = Glommio::run(bench::run(Glommio::default(), "glommio", request))??;
-    if json {
-        println!("{as_json}")
-    } else {
-        print!("{as_text}")
-    }
-    Ok(())
+    say(&if json { format!("{as_json}\n") } else { as_text })
 }
 
 fn end(result: &anyhow::Result<()>) -> ExitCode {
