@@ -235,12 +235,8 @@ impl Pending {
 
     /// Cuts off what came since `mark`: pending rows of their own, that follow what stays here.
     pub(crate) fn split_off(&mut self, mark: &Mark) -> Pending {
-        let mut later = Pending::new(
-            Arc::clone(&self.schema),
-            self.first_row + mark.rows,
-            mark.last_key,
-            self.bytes_max,
-        );
+        let mut later =
+            Pending::new(Arc::clone(&self.schema), self.first_row + mark.rows, mark.last_key, self.bytes_max);
         later.rows = self.rows - mark.rows;
         later.bytes = self.bytes - mark.bytes;
         later.last_key = self.last_key;
@@ -364,9 +360,7 @@ impl Pending {
 
     fn push_bytes(&mut self, id: ColumnId, bytes: &[u8], ends: &[u64], nulls: Option<&[bool]>) {
         let places = self.schema.places(id);
-        let Some(offsets) = places.offsets else {
-            unreachable!("bytes and text have offsets")
-        };
+        let Some(offsets) = places.offsets else { unreachable!("bytes and text have offsets") };
         let base = self.files[places.data].len() as u64;
         let Some(nulls) = nulls else {
             self.files[places.data].extend_from_slice(bytes);
@@ -492,7 +486,11 @@ fn check_ends(column: &Column, len: usize, ends: &[u64], fits: impl Fn(usize) ->
         start = *end;
     }
     if start != len as u64 {
-        return Err(refuse(column, ends.len() as u64, format!("the last value ends at {start} of {len} bytes")));
+        return Err(refuse(
+            column,
+            ends.len() as u64,
+            format!("the last value ends at {start} of {len} bytes"),
+        ));
     }
     Ok(())
 }

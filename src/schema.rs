@@ -187,7 +187,11 @@ impl Schema {
                 }
                 _ => continue,
             };
-            return Err(Error::Schema { column: column.name.clone(), index: index as u64, what: what.into() });
+            return Err(Error::Schema {
+                column: column.name.clone(),
+                index: index as u64,
+                what: what.into(),
+            });
         }
         let (files, places) = raw_files(&columns);
         Ok(Self { columns, key_unit: KeyUnit::None, metadata: Vec::new(), files, places })

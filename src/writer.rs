@@ -30,7 +30,10 @@ pub struct Writer<D: Disk = Glommio> {
 impl<D: Disk> fmt::Debug for Writer<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shared = &self.core.shared;
-        f.debug_struct("Writer").field("dir", &shared.dir).field("rows", &shared.rows()).finish_non_exhaustive()
+        f.debug_struct("Writer")
+            .field("dir", &shared.dir)
+            .field("rows", &shared.rows())
+            .finish_non_exhaustive()
     }
 }
 

@@ -145,7 +145,10 @@ impl GlommioFile {
         let until = Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(1);
         loop {
-            #[expect(deprecated, reason = "the lock must be on the very descriptor that writes, which glommio owns")]
+            #[expect(
+                deprecated,
+                reason = "the lock must be on the very descriptor that writes, which glommio owns"
+            )]
             let locked = nix::fcntl::flock(self.file.as_raw_fd(), FlockArg::LockExclusiveNonblock);
             match locked {
                 Ok(()) => return Ok(()),

@@ -55,7 +55,10 @@ pub enum Mode<'a, L> {
 ///
 /// A future that is dropped may or may not have had its effect, at once or later; the caller treats it as
 /// unknown.
-#[expect(async_fn_in_trait, reason = "the futures of a disk are Send where the disk's own are; no bound fits all")]
+#[expect(
+    async_fn_in_trait,
+    reason = "the futures of a disk are Send where the disk's own are; no bound fits all"
+)]
 pub trait Disk: Clone + Send + Sync + 'static {
     /// An open file.
     type File: File;

@@ -84,12 +84,7 @@ async fn open_file<D: Disk>(disk: &D, path: PathBuf, lock: &D::Lock) -> Result<L
 }
 
 /// Makes both files, of zeros; durable when this returns, but for their names.
-pub(crate) async fn make<D: Disk>(
-    disk: &D,
-    dir: &Path,
-    lock: &D::Lock,
-    pages: u32,
-) -> Result<(), Refused> {
+pub(crate) async fn make<D: Disk>(disk: &D, dir: &Path, lock: &D::Lock, pages: u32) -> Result<(), Refused> {
     for name in NAMES {
         let path = dir.join(name);
         let refused = |error| Refused::new("make", &path, error);

@@ -14,9 +14,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::LogFile;
 use crate::disk::{Exact, File, PAGE, TRANSFER_BYTES_MAX, read_exact};
 use crate::error::{Error, Result};
-use crate::format::{Malformed, StoreId};
 use crate::format::manifest::LogPosition;
 use crate::format::record::{self, Header, Place, Record};
+use crate::format::{Malformed, StoreId};
 
 /// Reads in flight while the log is looked through.
 const READS_IN_FLIGHT: usize = 4;
@@ -94,7 +94,8 @@ impl<'a, F: File> Begun<'a, F> {
     }
 
     fn header(&self, place: Place) -> Option<&Header> {
-        let index = self.headers.binary_search_by_key(&(place.file, place.page), |(at, _)| (at.file, at.page));
+        let index =
+            self.headers.binary_search_by_key(&(place.file, place.page), |(at, _)| (at.file, at.page));
         Some(&self.headers[index.ok()?].1)
     }
 
@@ -137,9 +138,8 @@ impl<'a, F: File> Begun<'a, F> {
     pub(crate) async fn next(&mut self, at: &LogPosition) -> Result<Option<Place>> {
         for place in self.candidates(at) {
             let Some(header) = self.header(place).copied() else { continue };
-            let follows = header.sequence == at.sequence
-                && header.previous == at.checksum
-                && header.epoch >= at.epoch;
+            let follows =
+                header.sequence == at.sequence && header.previous == at.checksum && header.epoch >= at.epoch;
             if follows && self.record(place).await?.is_some() {
                 return Ok(Some(place));
             }
@@ -158,7 +158,9 @@ impl<'a, F: File> Begun<'a, F> {
     /// `Corrupt` if a record with a later sequence was begun anywhere: then the missing one was acknowledged.
     pub(crate) fn end(&self, at: &LogPosition) -> Result<End> {
         let later = self.headers.iter().find(|(_, header)| header.sequence > at.sequence);
-        if let Some((place, later)) = later.filter(|_| !crate::mutant::is(crate::mutant::Mutant::NoLaterRecord)) {
+        if let Some((place, later)) =
+            later.filter(|_| !crate::mutant::is(crate::mutant::Mutant::NoLaterRecord))
+        {
             let what = format!(
                 "record {} is damaged here or at the start of the other log file: record {} stands in {} at byte {}; \
                  acknowledged rows are lost, salvage what is left or restore a copy",

@@ -119,7 +119,11 @@ async fn write<D: Disk>(
     }
 }
 
-async fn write_piece<F: File>(file: &SlotFile<F>, offset: u64, buffer: F::Buffer) -> Result<F::Buffer, Refused> {
+async fn write_piece<F: File>(
+    file: &SlotFile<F>,
+    offset: u64,
+    buffer: F::Buffer,
+) -> Result<F::Buffer, Refused> {
     let written = write_all(&file.file, offset, buffer).await;
     written.map_err(|error| Refused::new("write", &file.path, error))
 }
@@ -133,7 +137,8 @@ struct Piece {
 }
 
 fn pieces(active: &ActiveWriter, ends: &[u64]) -> impl Iterator<Item = Piece> {
-    let ranges: Vec<(u64, u64)> = active.files.iter().zip(ends).map(|(state, end)| (state.end, *end)).collect();
+    let ranges: Vec<(u64, u64)> =
+        active.files.iter().zip(ends).map(|(state, end)| (state.end, *end)).collect();
     ranges.into_iter().enumerate().flat_map(|(file, (start, end))| {
         let step = TRANSFER_BYTES_MAX as u64;
         (start..end).step_by(TRANSFER_BYTES_MAX).map(move |offset| {

@@ -51,7 +51,9 @@ impl<D: Disk> Slot<D> {
         }
         let slot = Self::open_files(disk, path, schema, || Mode::Create(lock)).await?;
         let files: Vec<&D::File> = slot.files.iter().map(|file| &file.file).collect();
-        disk.sync_files(&files).await.map_err(|error| Refused::new("sync the files of", &slot.path, error))?;
+        disk.sync_files(&files)
+            .await
+            .map_err(|error| Refused::new("sync the files of", &slot.path, error))?;
         for directory in [&slot.path, dir] {
             let synced = disk.sync_dir(directory).await;
             synced.map_err(|error| Refused::new("sync", directory, error))?;

@@ -118,7 +118,9 @@ impl<D: Disk> Core<D> {
                 self.checkpoint().await?;
                 match self.log.room(self.record_pages(pending, form)) {
                     Room::At(place) => place,
-                    Room::AfterCheckpoint => unreachable!("the manifest's position is where the log stands now"),
+                    Room::AfterCheckpoint => {
+                        unreachable!("the manifest's position is where the log stands now")
+                    }
                 }
             }
         };
@@ -207,7 +209,12 @@ impl<D: Disk> Core<D> {
     }
 
     /// Writes the record: the commit point. Then memory follows.
-    pub(crate) async fn write_record(&mut self, pending: &Pending, plan: &Plan, moved: Vec<Moved>) -> Result<()> {
+    pub(crate) async fn write_record(
+        &mut self,
+        pending: &Pending,
+        plan: &Plan,
+        moved: Vec<Moved>,
+    ) -> Result<()> {
         let inline = self.inline(pending, plan);
         let rows = (pending.rows() > 0).then(|| self.describe(pending, plan, moved, &inline));
         let content = Content {
@@ -252,7 +259,8 @@ impl<D: Disk> Core<D> {
         mut moved: Vec<Moved>,
         inline: &'a [Cow<'_, [u8]>],
     ) -> Rows<'a> {
-        let first_keys = moved.first_mut().map(|keys| std::mem::take(&mut keys.first_keys)).unwrap_or_default();
+        let first_keys =
+            moved.first_mut().map(|keys| std::mem::take(&mut keys.first_keys)).unwrap_or_default();
         let mut moved = moved.into_iter();
         let change = |(file, inline): (usize, &'a Cow<'_, [u8]>)| {
             let Moved { first_chunk, sums, .. } = moved.next().unwrap_or_default();
@@ -304,7 +312,8 @@ impl<D: Disk> Core<D> {
         let mut next = ActiveWriter::empty(finished.number + 1, number, first_row, self.active.files.len());
         next.last_key = self.last_key;
 
-        let mut segments: Vec<Finished> = version.finished.iter().map(|segment| (**segment).clone()).collect();
+        let mut segments: Vec<Finished> =
+            version.finished.iter().map(|segment| (**segment).clone()).collect();
         segments.push(finished.clone());
         self.publish(segments, next.clone()).await?;
 
@@ -313,7 +322,8 @@ impl<D: Disk> Core<D> {
         self.active = ActiveWriter::new(&next);
         let mut finished_now = version.finished.clone();
         finished_now.push(Arc::new(finished));
-        self.shared.publish_version(Version { finished: finished_now, active: Arc::clone(&self.active.shared) });
+        self.shared
+            .publish_version(Version { finished: finished_now, active: Arc::clone(&self.active.shared) });
         std::mem::replace(&mut self.slot, slot).close().await
     }
 
@@ -358,7 +368,8 @@ impl<D: Disk> Core<D> {
             match Slot::prepare(disk, dir, number, schema, &self.lock).await {
                 Ok(slot) => return Ok((number, slot)),
                 Err(error) => match error.source.kind() {
-                    AlreadyExists | InvalidInput | IsADirectory | NotADirectory | PermissionDenied | WouldBlock => {
+                    AlreadyExists | InvalidInput | IsADirectory | NotADirectory | PermissionDenied
+                    | WouldBlock => {
                         refused = Some(error);
                     }
                     _ => return Err(error.before_writing()),

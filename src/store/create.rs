@@ -23,9 +23,10 @@ use crate::schema::Schema;
 pub(super) async fn lock<D: Disk>(disk: &D, dir: &Path) -> Result<D::Lock> {
     let path = dir.join(names::LOCK);
     disk.lock(&path).await.map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            Error::Locked { path, what: "another writer has this store open; close it, or open a reader".into() }
-        }
+        io::ErrorKind::WouldBlock => Error::Locked {
+            path,
+            what: "another writer has this store open; close it, or open a reader".into(),
+        },
         _ => Error::io("lock", &path, error),
     })
 }
@@ -35,7 +36,9 @@ pub(crate) async fn create<D: Disk>(disk: &D, dir: &Path, schema: &Schema, optio
     options.check()?;
     check_fit(disk, schema, options.log_bytes)?;
     match disk.create_dir(dir).await {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io("make", dir, error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(Error::io("make", dir, error));
+        }
         _ => {}
     }
     if !mutant::is(Mutant::NoParentSync) {
@@ -93,7 +96,8 @@ pub(super) fn check_fit<D: Disk>(disk: &D, schema: &Schema, log_bytes: u64) -> R
         let what = "the columns, in pages of log that a commit of them can take (see log_bytes),".into();
         return Err(Error::Limit { what, given, max });
     }
-    let max = disk.open_files_max().map_err(|error| Error::io("ask for limits of", Path::new("/proc"), error))?;
+    let max =
+        disk.open_files_max().map_err(|error| Error::io("ask for limits of", Path::new("/proc"), error))?;
     let given = 2 * files as u64 + OTHER_FILES;
     if given > max {
         let what = "the files that these columns need open (raise it with ulimit -n)".into();

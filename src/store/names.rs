@@ -46,7 +46,9 @@ pub(crate) fn parse(name: &OsStr) -> Name {
     }
     if let Some(rest) = name.strip_prefix("manifest-") {
         return match rest.split_once(".tmp-") {
-            Some((generation, epoch)) if number(generation).is_some() && number(epoch).is_some() => Name::Temporary,
+            Some((generation, epoch)) if number(generation).is_some() && number(epoch).is_some() => {
+                Name::Temporary
+            }
             Some(_) => Name::Foreign,
             None => number(rest).filter(|generation| *generation > 0).map_or(Name::Foreign, Name::Manifest),
         };

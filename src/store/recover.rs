@@ -107,7 +107,10 @@ async fn look<D: Disk>(disk: &D, dir: &Path) -> Result<()> {
                 return Err(Error::NotAStore { path: dir.to_path_buf(), what });
             }
             io::ErrorKind::NotADirectory => {
-                return Err(Error::NotAStore { path: dir.to_path_buf(), what: "it is not a directory".into() });
+                return Err(Error::NotAStore {
+                    path: dir.to_path_buf(),
+                    what: "it is not a directory".into(),
+                });
             }
             _ => return Err(Error::io("list", dir, error)),
         },
@@ -118,7 +121,11 @@ async fn look<D: Disk>(disk: &D, dir: &Path) -> Result<()> {
 
 fn not_yet(dir: &Path, listing: &Listing) -> Error {
     if listing.has_parts() {
-        return Error::corrupt(dir, 0, "parts of a store are here, but no manifest; salvage, or restore a copy");
+        return Error::corrupt(
+            dir,
+            0,
+            "parts of a store are here, but no manifest; salvage, or restore a copy",
+        );
     }
     let what = if listing.temporaries.is_empty() {
         "there is no manifest in it; create the store first"
@@ -176,12 +183,18 @@ async fn check_names<D: Disk>(disk: &D, dir: &Path, manifest: &Manifest) -> Resu
     for segment in &manifest.finished {
         let path = slot::path(dir, segment.slot);
         let names = disk.list(&path).await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::corrupt(&path, 0, "the manifest names this slot; it is missing"),
+            io::ErrorKind::NotFound => {
+                Error::corrupt(&path, 0, "the manifest names this slot; it is missing")
+            }
             _ => Error::io("list", &path, error),
         })?;
         for name in expected.iter().map(String::as_str).chain(["sums"]) {
             if !names.iter().any(|found| found == name) {
-                return Err(Error::corrupt(&path.join(name), 0, "the manifest names this file; it is missing"));
+                return Err(Error::corrupt(
+                    &path.join(name),
+                    0,
+                    "the manifest names this file; it is missing",
+                ));
             }
         }
     }
@@ -198,7 +211,8 @@ async fn first_writer<D: Disk>(
 ) -> Result<Core<D>> {
     let made = log::make(&disk, dir, &lock, manifest.log.pages).await;
     made.map_err(Refused::before_writing)?;
-    let slot = Slot::prepare(&disk, dir, 0, &manifest.schema, &lock).await.map_err(Refused::before_writing)?;
+    let slot =
+        Slot::prepare(&disk, dir, 0, &manifest.schema, &lock).await.map_err(Refused::before_writing)?;
     let start = Place { file: 0, page: 0 };
     let at = LogPosition { next: start, last: start, checksum: 0, sequence: 1, epoch: 0 };
     let active = ActiveWriter::empty(0, 0, 0, manifest.schema.files().len());
@@ -357,7 +371,8 @@ fn check_rows(
 /// Whether each active file holds the bytes that are said to be in it.
 async fn check_lengths<D: Disk>(core: &Core<D>) -> Result<()> {
     for (file, state) in core.slot.files.iter().zip(&core.active.files) {
-        let len = file.file.len().await.map_err(|error| Error::io("ask for the length of", &file.path, error))?;
+        let len =
+            file.file.len().await.map_err(|error| Error::io("ask for the length of", &file.path, error))?;
         if len < state.end {
             let what = format!("the file ends here, {} bytes of it are named", state.end);
             return Err(Error::corrupt(&file.path, len, what));
