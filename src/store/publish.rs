@@ -31,7 +31,14 @@ pub(super) async fn publish<D: Disk>(
         }
         _ => {}
     }
-    if let Err(refused) = write(disk, lock, &temporary, &manifest.encode()).await {
+    let name = dir.join(names::manifest(manifest.generation));
+    let mut made = write(disk, lock, &temporary, &manifest.encode()).await;
+    if made.is_ok() {
+        // Lack of space is no exception here: a rename that fails but for EIO has changed nothing (POSIX).
+        let renamed = disk.rename(&temporary, &name).await;
+        made = renamed.map_err(|error| Refused::new("rename to", &name, error));
+    }
+    if let Err(refused) = made {
         let error = refused.before_writing();
         if matches!(error, Error::Full { .. }) {
             match disk.remove(&temporary).await {
@@ -44,8 +51,6 @@ pub(super) async fn publish<D: Disk>(
         }
         return Err(error);
     }
-    let name = dir.join(names::manifest(manifest.generation));
-    disk.rename(&temporary, &name).await.map_err(|error| Error::io("rename to", &name, error))?;
     if !mutant::is(Mutant::NoDirectorySync) {
         disk.sync_dir(dir).await.map_err(|error| Error::io("sync", dir, error))?;
     }
