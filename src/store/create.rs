@@ -12,7 +12,7 @@ use std::path::Path;
 use super::names::{self, Listing};
 use super::publish::publish;
 use crate::disk::{Disk, PAGE};
-use crate::error::{Error, Result};
+use crate::error::{Error, Refused, Result};
 use crate::format::manifest::{Log, Manifest};
 use crate::format::record;
 use crate::mutant::{self, Mutant};
@@ -27,7 +27,8 @@ pub(super) async fn lock<D: Disk>(disk: &D, dir: &Path) -> Result<D::Lock> {
             path,
             what: "another writer has this store open; close it, or open a reader".into(),
         },
-        _ => Error::io("lock", &path, error),
+        // There may not be space to make it.
+        _ => Refused::new("lock", &path, error).before_writing(),
     })
 }
 
@@ -37,7 +38,7 @@ pub(crate) async fn create<D: Disk>(disk: &D, dir: &Path, schema: &Schema, optio
     check_fit(disk, schema, options.log_bytes)?;
     match disk.create_dir(dir).await {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(Error::io("make", dir, error));
+            return Err(Refused::new("make", dir, error).before_writing());
         }
         _ => {}
     }
@@ -67,7 +68,12 @@ pub(crate) async fn create<D: Disk>(disk: &D, dir: &Path, schema: &Schema, optio
 }
 
 async fn check_empty<D: Disk>(disk: &D, dir: &Path) -> Result<()> {
-    let names = disk.list(dir).await.map_err(|error| Error::io("list", dir, error))?;
+    let names = disk.list(dir).await.map_err(|error| match error.kind() {
+        io::ErrorKind::NotADirectory => {
+            Error::NotAStore { path: dir.to_path_buf(), what: "it is not a directory".into() }
+        }
+        _ => Error::io("list", dir, error),
+    })?;
     let listing = Listing::new(names);
     if !listing.manifests.is_empty() {
         return Err(Error::Exists { path: dir.to_path_buf() });
