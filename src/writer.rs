@@ -49,7 +49,9 @@ impl Writer {
     ///
     /// # Errors
     /// `Exists` if there is a store; `NotAStore` if the directory holds something else; `Limit` if the log or
-    /// the limit on open files cannot hold a commit of these columns; `Full`, `Locked`, `Io`, `Unsupported`.
+    /// the limit on open files cannot hold a commit of these columns; `Full`, where space for the store's files
+    /// may be all that is missing: if the next call says `Exists`, `open` makes them; `Locked`, `Io`,
+    /// `Unsupported`.
     pub async fn create(dir: impl AsRef<Path>, schema: Schema, options: Options) -> Result<Self> {
         Self::create_on(Glommio::default(), dir, schema, options).await
     }
@@ -131,6 +133,7 @@ impl<D: Disk> Writer<D> {
     pub async fn commit(&mut self) -> Result<Commit> {
         let rows = self.pending.first_row()..self.pending.next_row();
         if self.pending.is_empty() {
+            self.core.poison.check()?;
             return Ok(Commit { rows });
         }
         let pending = &self.pending;
