@@ -292,7 +292,7 @@ impl Pending {
         let others = self.caller.as_ref().map_or(0, |mark| mark.bytes);
         let given = (self.bytes - others).saturating_add(bytes);
         if given > self.bytes_max {
-            let what = "the bytes of pending rows (memory_bytes; commit more often)".into();
+            let what = "the bytes of pending rows (see memory_bytes, log_bytes; commit more often)".into();
             return Err(Error::Limit { what, given, max: self.bytes_max });
         }
         match self.next_row().checked_add(rows) {
