@@ -11,18 +11,11 @@ pub(crate) trait Raw: Copy + Default {
     /// Bytes of one value.
     const WIDTH: usize;
 
-    /// Writes `values` into `bytes`, `WIDTH` for each.
-    fn write(values: &[Self], bytes: &mut [u8]);
-
     /// Reads as many values as `values` has room for.
     fn read(bytes: &[u8], values: &mut [Self]);
 
     /// Appends `values` to `bytes`.
-    fn append(values: &[Self], bytes: &mut Vec<u8>) {
-        let start = bytes.len();
-        bytes.resize(start + values.len() * Self::WIDTH, 0);
-        Self::write(values, &mut bytes[start..]);
-    }
+    fn append(values: &[Self], bytes: &mut Vec<u8>);
 }
 
 macro_rules! raw {
@@ -30,8 +23,14 @@ macro_rules! raw {
         impl Raw for $type {
             const WIDTH: usize = $width;
 
-            fn write(values: &[Self], bytes: &mut [u8]) {
-                LittleEndian::$write(values, bytes);
+            fn append(values: &[Self], bytes: &mut Vec<u8>) {
+                if cfg!(target_endian = "little") {
+                    // In memory as on disk: one copy, and no pass to make room for it.
+                    return bytes.extend_from_slice(bytemuck::cast_slice(values));
+                }
+                let start = bytes.len();
+                bytes.resize(start + values.len() * Self::WIDTH, 0);
+                LittleEndian::$write(values, &mut bytes[start..]);
             }
 
             fn read(bytes: &[u8], values: &mut [Self]) {
@@ -54,8 +53,8 @@ raw! {
 impl Raw for bool {
     const WIDTH: usize = 1;
 
-    fn write(values: &[Self], bytes: &mut [u8]) {
-        values.iter().zip(bytes).for_each(|(value, byte)| *byte = u8::from(*value));
+    fn append(values: &[Self], bytes: &mut Vec<u8>) {
+        bytes.extend(values.iter().copied().map(u8::from));
     }
 
     fn read(bytes: &[u8], values: &mut [Self]) {

@@ -6,6 +6,7 @@
 //! Invariant: every byte in here has been verified.
 //! Not here: which bytes are wanted (`fetch`, `scan`).
 
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,8 +76,9 @@ impl Cache {
     }
 }
 
-/// Open files by segment number and file.
-type Handles<F> = LruCache<(u64, usize), Arc<Handle<F>>>;
+/// Open files by segment number and file. Hashed without a seed: they are closed in the order of their hashes,
+/// and a simulated world must be the same for the same seed.
+type Handles<F> = LruCache<(u64, usize), Arc<Handle<F>>, BuildHasherDefault<DefaultHasher>>;
 
 /// What a reader holds on to.
 pub(crate) struct Holdings<D: Disk> {
@@ -94,7 +96,11 @@ impl<D: Disk> Holdings<D> {
     pub(crate) fn new(shared: Arc<Shared<D>>) -> Self {
         let bytes_max = usize::try_from(shared.options.cache_bytes).unwrap_or(usize::MAX);
         let cache = Cache { entries: LruCache::unbounded(), bytes: 0, bytes_max };
-        Self { shared, handles: Mutex::new(LruCache::unbounded()), cache: Mutex::new(cache) }
+        Self {
+            shared,
+            handles: Mutex::new(LruCache::unbounded_with_hasher(Default::default())),
+            cache: Mutex::new(cache),
+        }
     }
 
     /// One of a segment's files, opened if need be. One that is shorter than it must be is damage.

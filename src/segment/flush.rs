@@ -9,13 +9,14 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::active::{ActiveWriter, Moved};
-use super::slot::{Slot, SlotFile};
+use super::slot::Slot;
 use crate::disk::{Buffers, Disk, File, PAGE, TRANSFER_BYTES_MAX, write_all};
 use crate::error::Refused;
 use crate::format::{CHUNK, crc32c_extend};
+use crate::mutant::{self, Mutant};
 
 /// Writes in flight at most.
-const WRITES_IN_FLIGHT: usize = 8;
+const WRITES_IN_FLIGHT: usize = 4;
 
 /// New bytes for one raw file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,8 +63,9 @@ pub(crate) fn ends(active: &ActiveWriter, additions: &[Addition<'_>], last: Last
 
 /// Writes each file's pages from D to its entry of `ends`, and syncs each file written.
 ///
-/// 1. Write the pages, several at a time; wait for all.
-/// 2. Sync each file written, in parallel; wait for all.
+/// 1. Write the pages, several at a time.
+/// 2. Sync each file written, when all of its own writes have completed: a sync covers no others, and no others
+///    need it. Wait for all.
 pub(crate) async fn flush<D: Disk>(
     disk: &D,
     active: &ActiveWriter,
@@ -72,43 +74,32 @@ pub(crate) async fn flush<D: Disk>(
     ends: &[u64],
     buffers: &mut Buffers<D::File>,
 ) -> Result<Vec<Moved>, Refused> {
-    let moved = write(active, slot, additions, ends, buffers).await?; // 1
-    let written = slot.files.iter().zip(&moved).filter(|(_, moved)| !moved.sums.is_empty());
-    let mut written: Vec<&D::File> = written.map(|(file, _)| &file.file).collect();
-    if crate::mutant::is(crate::mutant::Mutant::SyncOneFile) {
-        written.truncate(1);
-    }
-    if !written.is_empty() && !crate::mutant::is(crate::mutant::Mutant::NoDataSync) {
-        let synced = disk.sync_files(&written).await; // 2
-        synced.map_err(|error| Refused::new("sync the files of", &slot.path, error))?;
-    }
-    Ok(moved)
-}
-
-async fn write<D: Disk>(
-    active: &ActiveWriter,
-    slot: &Slot<D>,
-    additions: &[Addition<'_>],
-    ends: &[u64],
-    buffers: &mut Buffers<D::File>,
-) -> Result<Vec<Moved>, Refused> {
     let mut sweeps: Vec<Sweep> = (0..ends.len()).map(|file| Sweep::new(active, file)).collect();
     let mut pieces = pieces(active, ends);
-    let mut in_flight = FuturesUnordered::new();
+    let mut unwritten: Vec<u64> = active.files.iter().zip(ends).map(|(state, end)| end - state.end).collect();
+    let (mut in_flight, mut writes_in_flight) = (FuturesUnordered::new(), 0);
     let mut refused = None;
     loop {
         while refused.is_none()
-            && in_flight.len() < WRITES_IN_FLIGHT
+            && writes_in_flight < WRITES_IN_FLIGHT
             && let Some(piece) = pieces.next()
         {
-            let file = &slot.files[piece.file];
-            let mut buffer = buffers.take(&file.file, piece.len);
+            let mut buffer = buffers.take(&slot.files[piece.file].file, piece.len);
             fill(active, additions, piece, &mut buffer);
             sweeps[piece.file].take(&buffer, piece.file == 0);
-            in_flight.push(write_piece(file, piece.offset, buffer));
+            in_flight.push(perform(disk, slot, Operation::Write(piece, buffer))); // 1
+            writes_in_flight += 1;
         }
         match in_flight.next().await {
-            Some(Ok(buffer)) => buffers.give(buffer),
+            Some(Ok(Some((piece, buffer)))) => {
+                buffers.give(buffer);
+                writes_in_flight -= 1;
+                unwritten[piece.file] -= piece.len as u64;
+                if unwritten[piece.file] == 0 && refused.is_none() && !unsynced(piece.file) {
+                    in_flight.push(perform(disk, slot, Operation::Sync(piece.file))); // 2
+                }
+            }
+            Some(Ok(None)) => {}
             Some(Err(error)) => refused = refused.or(Some(error)),
             None => break,
         }
@@ -119,13 +110,37 @@ async fn write<D: Disk>(
     }
 }
 
-async fn write_piece<F: File>(
-    file: &SlotFile<F>,
-    offset: u64,
-    buffer: F::Buffer,
-) -> Result<F::Buffer, Refused> {
-    let written = write_all(&file.file, offset, buffer).await;
-    written.map_err(|error| Refused::new("write", &file.path, error))
+/// The shortcuts of step 2.
+fn unsynced(file: usize) -> bool {
+    mutant::is(Mutant::NoDataSync) || (file > 0 && mutant::is(Mutant::SyncOneFile))
+}
+
+/// What a flush does to one file.
+enum Operation<B> {
+    Write(Piece, B),
+    Sync(usize),
+}
+
+/// Returns what was written, and the buffer.
+async fn perform<D: Disk>(
+    disk: &D,
+    slot: &Slot<D>,
+    operation: Operation<<D::File as File>::Buffer>,
+) -> Result<Option<(Piece, <D::File as File>::Buffer)>, Refused> {
+    match operation {
+        Operation::Write(piece, buffer) => {
+            let to = &slot.files[piece.file];
+            let written = write_all(&to.file, piece.offset, buffer).await;
+            let buffer = written.map_err(|error| Refused::new("write", &to.path, error))?;
+            Ok(Some((piece, buffer)))
+        }
+        Operation::Sync(file) => {
+            let of = &slot.files[file];
+            let synced = disk.sync_files(&[&of.file]).await;
+            synced.map_err(|error| Refused::new("sync", &of.path, error))?;
+            Ok(None)
+        }
+    }
 }
 
 /// One write.
