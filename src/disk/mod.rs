@@ -15,12 +15,16 @@ use std::path::Path;
 
 mod buffers;
 mod glommio;
+mod in_flight;
 mod posix;
+mod probe;
+mod pulse;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod system;
 
 pub(crate) use buffers::Buffers;
-pub use glommio::Glommio;
+pub use glommio::{Core, Glommio};
 pub use posix::Posix;
 
 /// Bytes in a page: the unit of every read and write.

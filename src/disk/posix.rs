@@ -1,31 +1,49 @@
 //! The disk through plain system calls.
 //!
-//! For tools, containers without io_uring, and readers in other runtimes. Every call runs inside its future's
-//! first poll and blocks the thread for as long as the kernel takes: a future that was polled has happened, one
-//! that was dropped before has not.
+//! For tools, containers without io_uring, and other runtimes. Every call is made inside the first poll of its
+//! future, which is ready then: it blocks the thread for as long as the kernel takes, a future that was polled
+//! has had its effect, one that was dropped before has none.
 //!
-//! O_DIRECT for every handle where the file system takes it, for none where not.
+//! O_DIRECT for every handle where the file system takes it, for none where it does not: the kernel decides that
+//! by file system, so that a writer and all readers of a file decide the same.
 //!
-//! Not here: waiting in anything but `open`, which polls for the lock of a dead writer.
+//! Not here: names and locks (`system`).
 
 use std::ffi::OsString;
-use std::fs::{self, TryLockError};
+use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::fcntl::{FallocateFlags, OFlag, fallocate};
-use nix::sys::resource::{Resource, getrlimit};
+use nix::libc;
+use rustix::fs::{FallocateFlags, fallocate};
 
-use super::{Disk, File, Mode, PAGE, TRANSFER_BYTES_MAX};
+use super::system::{self, Lock, PATIENCE};
+use super::{Disk, File, Mode, PAGE, TRANSFER_BYTES_MAX, write_all};
 
-/// How long `open` waits for the requests of a dead writer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The disk through plain system calls.
+/// The disk through plain system calls, which block the thread that makes them.
+///
+/// ```
+/// use tidelog::disk::{Disk, File, Mode, PAGE, Posix};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// let disk = Posix::default();
+/// futures::executor::block_on(async {
+///     let lock = disk.lock(&directory.join("LOCK")).await?;
+///     let file = disk.open(&directory.join("file"), Mode::CreateNew(&lock)).await?;
+///     let mut buffer = file.buffer(PAGE);
+///     buffer[..5].copy_from_slice(b"hello");
+///     file.write_at(0, buffer).await?;
+///     disk.sync_files(&[&file]).await?;
+///     disk.sync_dir(directory).await?;
+///     file.close().await
+/// })
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Posix {
     patience: Duration,
@@ -38,139 +56,42 @@ impl Default for Posix {
 }
 
 impl Posix {
-    /// The same, waiting so long for files that a dead writer still holds.
+    /// The same, waiting so long for a file that a dead writer still holds, instead of 30 s.
     #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience }
     }
-}
 
-/// A hold on a LOCK file.
-#[derive(Clone, Debug)]
-pub struct Lock {
-    _file: Arc<fs::File>,
-}
-
-/// An open file.
-#[derive(Debug)]
-pub struct PosixFile {
-    file: fs::File,
-    /// Kept so that LOCK outlives every handle that can write.
-    _lock: Option<Lock>,
-}
-
-/// Memory aligned to a page: part of a larger allocation.
-pub struct AlignedBuffer {
-    bytes: Vec<u8>,
-    start: usize,
-    len: usize,
-}
-
-impl AlignedBuffer {
-    pub(super) fn new(len: usize) -> Self {
-        let bytes = vec![0; len + PAGE];
-        let start = bytes.as_ptr().align_offset(PAGE);
-        Self { bytes, start, len }
-    }
-}
-
-impl std::fmt::Debug for AlignedBuffer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AlignedBuffer").field("len", &self.len).finish_non_exhaustive()
-    }
-}
-
-impl Deref for AlignedBuffer {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[self.start..self.start + self.len]
-    }
-}
-
-impl DerefMut for AlignedBuffer {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + self.len]
-    }
-}
-
-/// Takes the lock on `path`, or `WouldBlock`.
-pub(super) fn lock(path: &Path) -> io::Result<Lock> {
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits()).open(path)?;
-    file.try_lock().map_err(io::Error::from)?;
-    let (held, named) = (file.metadata()?, fs::symlink_metadata(path)?);
-    if (held.dev(), held.ino()) != (named.dev(), named.ino()) {
-        return Err(io::ErrorKind::WouldBlock.into());
-    }
-    Ok(Lock { _file: Arc::new(file) })
-}
-
-pub(super) fn unique_id() -> io::Result<[u8; 16]> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(io::Error::other)?;
-    Ok(id)
-}
-
-pub(super) fn open_files_max() -> io::Result<u64> {
-    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
-}
-
-pub(super) fn list(directory: &Path) -> io::Result<Vec<OsString>> {
-    fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
-}
-
-impl Posix {
     fn open_now(&self, path: &Path, mode: &Mode<'_, Lock>) -> io::Result<PosixFile> {
-        let mut options = fs::OpenOptions::new();
-        options.read(true).write(!matches!(mode, Mode::Read));
-        let mut flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let lock = match mode {
-            Mode::Read => None,
-            Mode::Write(lock) => Some(*lock),
-            Mode::WriteDurable(lock) => {
-                flags |= OFlag::O_DSYNC;
-                Some(*lock)
-            }
-            Mode::Create(lock) => {
-                options.create(true);
-                Some(*lock)
-            }
-            Mode::CreateNew(lock) => {
-                options.create_new(true);
-                Some(*lock)
-            }
-        };
-        let direct = options.clone().custom_flags((flags | OFlag::O_DIRECT).bits()).open(path);
-        let file = match direct {
-            Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => {
-                options.custom_flags(flags.bits()).open(path)?
+        let (presence, durable, lock) = system::wishes(mode);
+        let admitted = system::admit(path, presence)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(lock.is_some());
+        let flags = libc::O_NOFOLLOW | if durable { libc::O_DSYNC } else { 0 };
+        let file = match options.custom_flags(flags | libc::O_DIRECT).open(path) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                options.custom_flags(flags).open(path)?
             }
             opened => opened?,
         };
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        if !system::is_same(&admitted, &file)? {
+            return Err(io::Error::other("it was replaced while it was opened"));
         }
         if lock.is_some() {
-            self.wait_for(&file)?;
+            self.take_flock(&file)?;
         }
-        Ok(PosixFile { file, _lock: lock.cloned() })
+        Ok(PosixFile { file, lock: lock.cloned() })
     }
 
-    fn wait_for(&self, file: &fs::File) -> io::Result<()> {
-        let until = Instant::now() + self.patience;
-        let mut pause = Duration::from_millis(1);
+    fn take_flock(&self, file: &fs::File) -> io::Result<()> {
+        let mut pauses = system::pauses(self.patience);
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) if Instant::now() < until => {
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_millis(100));
-                }
-                Err(error) => return Err(error.into()),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
             }
+            std::thread::sleep(pauses.next().ok_or_else(system::still_busy)?);
         }
     }
 }
@@ -180,7 +101,7 @@ impl Disk for Posix {
     type Lock = Lock;
 
     async fn lock(&self, path: &Path) -> io::Result<Lock> {
-        lock(path)
+        system::lock(path)
     }
 
     async fn open(&self, path: &Path, mode: Mode<'_, Lock>) -> io::Result<PosixFile> {
@@ -188,7 +109,7 @@ impl Disk for Posix {
     }
 
     async fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
-        list(directory)
+        system::list(directory)
     }
 
     async fn create_dir(&self, directory: &Path) -> io::Result<()> {
@@ -204,9 +125,7 @@ impl Disk for Posix {
     }
 
     async fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        let mut options = fs::OpenOptions::new();
-        options.read(true).custom_flags((OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).bits());
-        options.open(directory)?.sync_all()
+        system::sync_dir(directory)
     }
 
     async fn sync_files(&self, files: &[&PosixFile]) -> io::Result<()> {
@@ -214,60 +133,55 @@ impl Disk for Posix {
     }
 
     fn unique_id(&self) -> io::Result<[u8; 16]> {
-        unique_id()
+        system::unique_id()
     }
 
     fn open_files_max(&self) -> io::Result<u64> {
-        open_files_max()
+        Ok(system::open_files_max())
     }
 }
 
-impl File for PosixFile {
-    type Buffer = AlignedBuffer;
-    type Bytes = AlignedBuffer;
+/// An open file. Dropping it closes it.
+#[derive(Debug)]
+pub struct PosixFile {
+    file: fs::File,
+    /// Behind `file`, so that LOCK is released after it: a handle that can write never outlives it.
+    lock: Option<Lock>,
+}
 
-    fn buffer(&self, len: usize) -> AlignedBuffer {
-        AlignedBuffer::new(len)
+impl File for PosixFile {
+    type Buffer = PosixBuffer;
+    type Bytes = PosixBuffer;
+
+    fn buffer(&self, len: usize) -> PosixBuffer {
+        PosixBuffer::new(len)
     }
 
-    async fn read_at(&self, offset: u64, len: usize) -> io::Result<AlignedBuffer> {
-        assert!(offset.is_multiple_of(PAGE as u64) && len.is_multiple_of(PAGE) && len <= TRANSFER_BYTES_MAX);
-        let mut buffer = AlignedBuffer::new(len);
-        let count = loop {
-            match self.file.read_at(&mut buffer, offset) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read?,
-            }
-        };
-        buffer.len = count;
+    async fn read_at(&self, offset: u64, len: usize) -> io::Result<PosixBuffer> {
+        system::assert_transfer(offset, len);
+        let mut buffer = PosixBuffer::new(len);
+        buffer.len = uninterrupted(|| self.file.read_at(&mut buffer, offset))?;
         Ok(buffer)
     }
 
-    async fn write_at(&self, offset: u64, buffer: AlignedBuffer) -> io::Result<(usize, AlignedBuffer)> {
-        assert!(offset.is_multiple_of(PAGE as u64) && buffer.len().is_multiple_of(PAGE));
-        loop {
-            match self.file.write_at(&buffer, offset) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                written => return Ok((written?, buffer)),
-            }
-        }
+    async fn write_at(&self, offset: u64, buffer: PosixBuffer) -> io::Result<(usize, PosixBuffer)> {
+        system::assert_transfer(offset, buffer.len());
+        let count = uninterrupted(|| self.file.write_at(&buffer, offset))?;
+        Ok((count, buffer))
     }
 
     async fn grow(&self, len: u64) -> io::Result<()> {
-        let had = self.file.metadata()?.len();
-        if len <= had {
+        assert!(len.is_multiple_of(PAGE as u64), "a file of {len} bytes");
+        let now = self.len().await?;
+        if len <= now {
             return Ok(());
         }
-        let signed = |value: u64| i64::try_from(value).map_err(io::Error::other);
-        match fallocate(&self.file, FallocateFlags::empty(), signed(had)?, signed(len - had)?) {
-            Err(nix::errno::Errno::EOPNOTSUPP) => {
-                for offset in (had..len).step_by(TRANSFER_BYTES_MAX) {
-                    let part = usize::try_from(len - offset).unwrap_or(usize::MAX).min(TRANSFER_BYTES_MAX);
-                    self.file.write_all_at(&AlignedBuffer::new(part), offset)?;
-                }
-                Ok(())
+        // From the start: it obtains space for holes as well.
+        match uninterrupted(|| Ok(fallocate(&self.file, FallocateFlags::empty(), 0, len)?)) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported && self.lock.is_some() => {
+                append_zeros(self, now, len).await
             }
-            grown => Ok(grown?),
+            done => done,
         }
     }
 
@@ -276,6 +190,69 @@ impl File for PosixFile {
     }
 
     async fn close(self) -> io::Result<()> {
+        // A local file that was written by direct I/O, or synced, has nothing left that close could fail on.
         Ok(())
+    }
+}
+
+/// Extends a file by writing zeros, where the file system has no better way to obtain space.
+pub(super) async fn append_zeros<F: File>(file: &F, from: u64, to: u64) -> io::Result<()> {
+    // What a foreign file has of a page stays as it is; the rest of that page reads as zero.
+    let mut offset = from.next_multiple_of(PAGE as u64);
+    let mut kept = None;
+    while offset < to {
+        let len =
+            usize::try_from(to - offset).map_or(TRANSFER_BYTES_MAX, |left| left.min(TRANSFER_BYTES_MAX));
+        let zeros = kept.take().filter(|kept: &F::Buffer| kept.len() == len);
+        kept = Some(write_all(file, offset, zeros.unwrap_or_else(|| file.buffer(len))).await?);
+        offset += len as u64;
+    }
+    Ok(())
+}
+
+/// Makes a call again that a signal interrupted before it did anything.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+/// Memory that begins at a page: a part of a larger allocation.
+pub struct PosixBuffer {
+    storage: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl PosixBuffer {
+    fn new(len: usize) -> Self {
+        assert!(len > 0 && len.is_multiple_of(PAGE), "a buffer of {len} bytes");
+        let storage = vec![0; len + PAGE];
+        let start = storage.as_ptr().align_offset(PAGE);
+        assert!(start < PAGE, "the allocation has no page in it");
+        Self { storage, start, len }
+    }
+}
+
+impl std::fmt::Debug for PosixBuffer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("PosixBuffer").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Deref for PosixBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.storage[self.start..self.start + self.len]
+    }
+}
+
+impl DerefMut for PosixBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.storage[self.start..self.start + self.len]
     }
 }
