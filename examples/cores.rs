@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::thread;
 
-use tidelog::disk::Glommio;
+use tidelog::disk::{Core, Glommio};
 use tidelog::{Column, Data, Kind, Options, Reader, Result, Schema, Snapshot, Store, Values, Writer};
 
 const READERS: usize = 2;
@@ -60,11 +60,12 @@ async fn follow(store: Store) -> Result<u64> {
 async fn write(dir: &Path) -> std::result::Result<(), Box<dyn Error>> {
     let schema = Schema::new([Column::new("value", Kind::U64)])?;
     let mut writer = Writer::create(dir, schema, Options::default()).await?;
-    let readers = (0..READERS).map(|_| {
+    let readers = (0..READERS).map(|number| {
         let store = writer.store();
-        thread::spawn(move || Glommio::run(follow(store)))
+        // Core::Pinned(n) would keep it on core n.
+        Glommio::spawn(Core::Any, &format!("reader-{number}"), move || follow(store))
     });
-    let readers: Vec<_> = readers.collect();
+    let readers = readers.collect::<Result<Vec<_>>>()?;
     for commit in 0..COMMITS {
         let values: Vec<u64> = (commit * ROWS..(commit + 1) * ROWS).collect();
         writer.pending().append_batch(&values, &[Values::U64(&values)])?;
