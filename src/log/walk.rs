@@ -12,7 +12,7 @@ use std::path::Path;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::LogFile;
-use crate::disk::{Exact, File, PAGE, TRANSFER_BYTES_MAX, read_exact};
+use crate::disk::{Disk, Exact, File, Mode, PAGE, TRANSFER_BYTES_MAX, read_exact};
 use crate::error::{Error, Result};
 use crate::format::manifest::LogPosition;
 use crate::format::record::{self, Header, Place, Record};
@@ -65,25 +65,7 @@ impl<'a, F: File> Begun<'a, F> {
             if len < bytes {
                 return Err(Error::corrupt(&log.path, len, format!("a log file is {bytes} bytes long")));
             }
-            let reads = (0..pages).step_by(PAGES_A_READ as usize).map(|page| {
-                let start = Place { file: number, page };
-                async move { Ok::<_, Error>((start, read(log, start, PAGES_A_READ.min(pages - page)).await?)) }
-            });
-            let mut reads = stream::iter(reads).buffered(READS_IN_FLIGHT);
-            while let Some((start, bytes)) = reads.try_next().await? {
-                for (page, bytes) in (start.page..).zip(bytes.chunks_exact(PAGE)) {
-                    let place = Place { page, ..start };
-                    match record::decode_header(bytes, place, store) {
-                        Ok(header) if header.pages > pages - page => {
-                            let what = "a record says that it goes beyond the end of its log file";
-                            return Err(Error::corrupt(&log.path, place.offset(), what));
-                        }
-                        Ok(header) => headers.push((place, header)),
-                        Err(malformed) if is_written(&malformed) => return Err(malformed.at(&log.path)),
-                        Err(_) => {}
-                    }
-                }
-            }
+            headers.extend(begun_in(log, number, pages, store).await?);
         }
         Ok(Self { files, pages, store, headers, window: None })
     }
@@ -186,15 +168,70 @@ impl<'a, F: File> Begun<'a, F> {
         for place in later {
             if let Some(record) = self.record(place).await? {
                 let generation = record.header.generation;
-                let what = format!(
-                    "a record of manifest {generation} stands here, but the newest manifest is {newest}; \
-                     restore manifest-{generation}, or salvage the store"
-                );
-                return Err(Error::corrupt(self.path(place), place.offset(), what));
+                return Err(newest_is_missing(self.path(place), place, generation, newest));
             }
         }
         Ok(())
     }
+}
+
+/// The headers of all records that were begun in the first `pages` pages of a log file, by page.
+async fn begun_in<F: File>(
+    log: &LogFile<F>,
+    number: u8,
+    pages: u32,
+    store: &StoreId,
+) -> Result<Vec<(Place, Header)>> {
+    let mut headers = Vec::new();
+    let reads = (0..pages).step_by(PAGES_A_READ as usize).map(|page| {
+        let start = Place { file: number, page };
+        async move { Ok::<_, Error>((start, read(log, start, PAGES_A_READ.min(pages - page)).await?)) }
+    });
+    let mut reads = stream::iter(reads).buffered(READS_IN_FLIGHT);
+    while let Some((start, bytes)) = reads.try_next().await? {
+        for (page, bytes) in (start.page..).zip(bytes.chunks_exact(PAGE)) {
+            let place = Place { page, ..start };
+            match record::decode_header(bytes, place, store) {
+                Ok(header) if header.pages > pages - page => {
+                    let what = "a record says that it goes beyond the end of its log file";
+                    return Err(Error::corrupt(&log.path, place.offset(), what));
+                }
+                Ok(header) => headers.push((place, header)),
+                Err(malformed) if is_written(&malformed) => return Err(malformed.at(&log.path)),
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(headers)
+}
+
+/// Refuses log files that a store's first manifest does not know of, if records stand in them that only a later
+/// manifest's writer writes: a creation that was not finished leaves none, and they would be lost.
+pub(crate) async fn check_unused<D: Disk>(disk: &D, dir: &Path, pages: u32, store: &StoreId) -> Result<()> {
+    for (number, name) in (0..).zip(super::NAMES) {
+        let path = dir.join(name);
+        let file = match disk.open(&path, Mode::Read).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            opened => opened.map_err(|error| Error::io(UNREADABLE, &path, error))?,
+        };
+        let len = file.len().await.map_err(|error| Error::io(UNREADABLE, &path, error))?;
+        let whole = u32::try_from(len / PAGE as u64).unwrap_or(u32::MAX).min(pages);
+        let log = LogFile { path, file };
+        let begun = begun_in(&log, number, whole, store).await?;
+        log.file.close().await.map_err(|error| Error::io("close", &log.path, error))?;
+        if let Some((place, later)) = begun.iter().find(|(_, header)| header.generation > 1) {
+            return Err(newest_is_missing(&log.path, *place, later.generation, 1));
+        }
+    }
+    Ok(())
+}
+
+fn newest_is_missing(path: &Path, place: Place, generation: u64, newest: u64) -> Error {
+    let what = format!(
+        "a record of manifest {generation} stands here, but the newest manifest is {newest}; \
+         restore manifest-{generation}, or salvage the store"
+    );
+    Error::corrupt(path, place.offset(), what)
 }
 
 /// Whether somebody wrote it so: only a wrong checksum may mean that a record was not finished.

@@ -209,6 +209,7 @@ async fn first_writer<D: Disk>(
     options: Options,
     manifest: Manifest,
 ) -> Result<Core<D>> {
+    log::walk::check_unused(&disk, dir, manifest.log.pages, &manifest.store).await?;
     let made = log::make(&disk, dir, &lock, manifest.log.pages).await;
     made.map_err(Refused::before_writing)?;
     let slot =
