@@ -29,6 +29,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::thread::{Builder, JoinHandle};
@@ -489,18 +490,21 @@ fn try_flock(descriptor: RawFd) -> io::Result<bool> {
 impl File for GlommioFile {
     type Buffer = GlommioBuffer;
     type Bytes = GlommioBytes;
+    type Read = Pin<Box<dyn Future<Output = io::Result<GlommioBytes>>>>;
 
     fn buffer(&self, len: usize) -> GlommioBuffer {
         GlommioBuffer::new(len)
     }
 
-    async fn read_at(&self, offset: u64, len: usize) -> io::Result<GlommioBytes> {
+    fn read_at(&self, offset: u64, len: usize) -> Self::Read {
         system::assert_transfer(offset, len);
         let file = self.in_use();
-        let bytes = in_flight(async move { file.read_at(offset, len).await }).await?;
-        // H1: as many as the kernel said.
-        assert!(bytes.len() <= len, "a read of {len} bytes returned {}", bytes.len());
-        Ok(GlommioBytes(bytes))
+        Box::pin(async move {
+            let bytes = in_flight(async move { file.read_at(offset, len).await }).await?;
+            // H1: as many as the kernel said.
+            assert!(bytes.len() <= len, "a read of {len} bytes returned {}", bytes.len());
+            Ok(GlommioBytes(bytes))
+        })
     }
 
     async fn write_at(&self, offset: u64, buffer: GlommioBuffer) -> io::Result<(usize, GlommioBuffer)> {

@@ -9,9 +9,12 @@
 //! Not here: what is written, and in which order (`log`, `segment`, `store`).
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 mod buffers;
 mod glommio;
@@ -117,9 +120,13 @@ pub trait File: 'static {
     /// A zeroed buffer of `len` bytes, a multiple of [`PAGE`], above zero.
     fn buffer(&self, len: usize) -> Self::Buffer;
 
+    /// A read on its way: nothing happens before its first poll. It borrows nothing, so that whoever reads ahead
+    /// can keep it beside the file, which must stay open until it is ready.
+    type Read: Future<Output = io::Result<Self::Bytes>> + Unpin + 'static;
+
     /// Reads up to `len` bytes (a multiple of [`PAGE`], at most [`TRANSFER_BYTES_MAX`]) at `offset`. May return
     /// fewer; none means the end of the file.
-    async fn read_at(&self, offset: u64, len: usize) -> io::Result<Self::Bytes>;
+    fn read_at(&self, offset: u64, len: usize) -> Self::Read;
 
     /// Writes `buffer` at `offset`; returns how many bytes were taken (perhaps fewer) and the buffer, for
     /// reuse. Nothing is durable before [`Disk::sync_files`], except through [`Mode::WriteDurable`].
@@ -157,25 +164,58 @@ impl<B: Deref<Target = [u8]>> Deref for Exact<B> {
     }
 }
 
-/// Reads exactly `len` bytes, going on after short reads. A file that ends before is `UnexpectedEof`.
-pub async fn read_exact<F: File>(file: &F, offset: u64, len: usize) -> io::Result<Exact<F::Bytes>> {
-    let first = file.read_at(offset, len).await?;
-    if first.len() == len {
-        return Ok(Exact::Whole(first));
+/// Reads exactly `len` bytes, going on after short reads. A file that ends before is `UnexpectedEof`. The future
+/// holds `file`: `&F`, or an `Arc<F>` where it is to be kept.
+pub fn read_exact<F: File, R: Deref<Target = F>>(file: R, offset: u64, len: usize) -> ReadExact<F, R> {
+    let read = file.read_at(offset, len);
+    ReadExact { read, file, offset, len, bytes: Vec::new() }
+}
+
+/// What [`read_exact`] does.
+#[must_use = "nothing is read before it is polled"]
+pub struct ReadExact<F: File, R> {
+    // Before the file: it may need the file to the last.
+    read: F::Read,
+    file: R,
+    offset: u64,
+    len: usize,
+    /// What came before `read`; none of it if that is the first read.
+    bytes: Vec<u8>,
+}
+
+impl<F: File, R> fmt::Debug for ReadExact<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadExact")
+            .field("offset", &self.offset)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
-    let mut bytes = first.to_vec();
-    drop(first);
-    while bytes.len() < len {
-        // Reads begin at pages only: what a short read left of a page is read again.
-        let kept = bytes.len() / PAGE * PAGE;
-        let more = file.read_at(offset + kept as u64, len - kept).await?;
-        if kept + more.len() <= bytes.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+}
+
+impl<F: File, R: Deref<Target = F> + Unpin> Future for ReadExact<F, R> {
+    type Output = io::Result<Exact<F::Bytes>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            let more = ready!(Pin::new(&mut this.read).poll(context))?;
+            if more.len() == this.len && this.bytes.is_empty() {
+                return Poll::Ready(Ok(Exact::Whole(more)));
+            }
+            // Reads begin at pages only: what a short read left of a page is read again.
+            let kept = this.bytes.len() / PAGE * PAGE;
+            if kept + more.len() <= this.bytes.len() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            this.bytes.truncate(kept);
+            this.bytes.extend_from_slice(&more);
+            if this.bytes.len() >= this.len {
+                return Poll::Ready(Ok(Exact::Pieces(std::mem::take(&mut this.bytes))));
+            }
+            let kept = this.bytes.len() / PAGE * PAGE;
+            this.read = this.file.read_at(this.offset + kept as u64, this.len - kept);
         }
-        bytes.truncate(kept);
-        bytes.extend_from_slice(&more);
     }
-    Ok(Exact::Pieces(bytes))
 }
 
 /// Writes all of `buffer`, going on after short writes; returns the buffer. A write of nothing is `WriteZero`.

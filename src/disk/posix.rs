@@ -15,6 +15,9 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nix::libc;
@@ -80,7 +83,7 @@ impl Posix {
         if lock.is_some() {
             self.take_flock(&file)?;
         }
-        Ok(PosixFile { file, lock: lock.cloned() })
+        Ok(PosixFile { file: Arc::new(file), lock: lock.cloned() })
     }
 
     fn take_flock(&self, file: &fs::File) -> io::Result<()> {
@@ -141,10 +144,10 @@ impl Disk for Posix {
     }
 }
 
-/// An open file. Dropping it closes it.
+/// An open file. Dropping it closes it, once no read is left that was asked of it.
 #[derive(Debug)]
 pub struct PosixFile {
-    file: fs::File,
+    file: Arc<fs::File>,
     /// Behind `file`, so that LOCK is released after it: a handle that can write never outlives it.
     lock: Option<Lock>,
 }
@@ -152,16 +155,15 @@ pub struct PosixFile {
 impl File for PosixFile {
     type Buffer = PosixBuffer;
     type Bytes = PosixBuffer;
+    type Read = PosixRead;
 
     fn buffer(&self, len: usize) -> PosixBuffer {
         PosixBuffer::new(len)
     }
 
-    async fn read_at(&self, offset: u64, len: usize) -> io::Result<PosixBuffer> {
+    fn read_at(&self, offset: u64, len: usize) -> PosixRead {
         system::assert_transfer(offset, len);
-        let mut buffer = PosixBuffer::new(len);
-        buffer.len = uninterrupted(|| self.file.read_at(&mut buffer, offset))?;
-        Ok(buffer)
+        PosixRead { file: Arc::clone(&self.file), _lock: self.lock.clone(), offset, len }
     }
 
     async fn write_at(&self, offset: u64, buffer: PosixBuffer) -> io::Result<(usize, PosixBuffer)> {
@@ -192,6 +194,28 @@ impl File for PosixFile {
     async fn close(self) -> io::Result<()> {
         // A local file that was written by direct I/O, or synced, has nothing left that close could fail on.
         Ok(())
+    }
+}
+
+/// A read that has not been made yet.
+#[derive(Debug)]
+pub struct PosixRead {
+    file: Arc<fs::File>,
+    /// As in [`PosixFile`].
+    _lock: Option<Lock>,
+    offset: u64,
+    len: usize,
+}
+
+impl Future for PosixRead {
+    type Output = io::Result<PosixBuffer>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut buffer = PosixBuffer::new(self.len);
+        Poll::Ready(uninterrupted(|| self.file.read_at(&mut buffer, self.offset)).map(|count| {
+            buffer.len = count;
+            buffer
+        }))
     }
 }
 

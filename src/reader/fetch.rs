@@ -13,8 +13,8 @@ use futures::StreamExt;
 use futures::future::try_join_all;
 use futures::stream::FuturesUnordered;
 
-use super::holdings::{HANDLES_MAX, Handle, Holdings, Key};
-use crate::disk::{Disk, Exact, File, TRANSFER_BYTES_MAX};
+use super::holdings::{Fetch, HANDLES_MAX, Holdings, Key};
+use crate::disk::{Disk, TRANSFER_BYTES_MAX};
 use crate::error::Result;
 use crate::format::CHUNK;
 use crate::segment::read::{Damage, Loaded, RUN_CHUNKS_MAX, Run, View};
@@ -34,12 +34,6 @@ struct Errand {
     view: View,
     /// By chunk: who wants some of its bytes, by position in the answer.
     missing: BTreeMap<u64, Vec<usize>>,
-}
-
-struct Fetched<F: File> {
-    errand: usize,
-    run: Run,
-    bytes: Exact<F::Bytes>,
 }
 
 impl<D: Disk> Holdings<D> {
@@ -120,11 +114,10 @@ impl<D: Disk> Holdings<D> {
             while in_flight.len() < reads_max
                 && let Some((errand, run)) = runs.next()
             {
-                in_flight.push(read(Arc::clone(&handles[errand]), errand, run));
+                in_flight.push(Fetch::new(Arc::clone(&handles[errand]), run, errand));
             }
             let Some(fetched) = in_flight.next().await else { return Ok(()) };
-            let Fetched { errand, run, bytes } = fetched?;
-            let errand = &errands[errand];
+            let (run, bytes, errand) = (fetched.run, fetched.bytes?, &errands[fetched.whose]);
             for (chunk, of) in errand.missing.range(run.offset / CHUNK..run.end().div_ceil(CHUNK)) {
                 let start = usize::try_from(chunk * CHUNK - run.offset).unwrap_or(usize::MAX);
                 let chunk_bytes = &bytes[start..];
@@ -153,11 +146,6 @@ fn runs(errand: &Errand) -> impl Iterator<Item = Run> {
         }
         Some(errand.view.run(first * CHUNK..end * CHUNK, RUN_CHUNKS_MAX))
     })
-}
-
-async fn read<F: File>(handle: Arc<Handle<F>>, errand: usize, run: Run) -> Result<Fetched<F>> {
-    let bytes = handle.run(&run).await?;
-    Ok(Fetched { errand, run, bytes })
 }
 
 /// Copies what two pieces of a file have in common.

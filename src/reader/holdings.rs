@@ -8,12 +8,14 @@
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use lru::LruCache;
 
-use crate::disk::{Disk, Exact, File, Mode, PAGE, TRANSFER_BYTES_MAX, read_exact};
+use crate::disk::{Disk, Exact, File, Mode, PAGE, ReadExact, TRANSFER_BYTES_MAX, read_exact};
 use crate::error::{Error, Result};
 use crate::format::crc32c;
 use crate::format::manifest::Finished;
@@ -25,9 +27,10 @@ use crate::store::shared::Shared;
 pub(crate) const HANDLES_MAX: usize = 128;
 
 /// A raw file, open for reading.
+#[derive(Debug)]
 pub(crate) struct Handle<F> {
     path: PathBuf,
-    file: F,
+    file: Arc<F>,
 }
 
 /// A chunk of a raw file, by segment number, file and chunk number; or a segment's checksums.
@@ -207,18 +210,18 @@ async fn open<D: Disk>(disk: &D, path: PathBuf, end: u64) -> Result<Handle<D::Fi
         let what = format!("the file ends here; {end} bytes of it are named");
         return Err(Error::corrupt(&path, len, what));
     }
-    Ok(Handle { path, file })
+    Ok(Handle { path, file: Arc::new(file) })
 }
 
 /// Gives a file back, unless somebody still reads from it; then it goes with the last of them.
 async fn close<F: File>(handle: Arc<Handle<F>>) {
-    if let Some(handle) = Arc::into_inner(handle) {
+    if let Some(file) = Arc::into_inner(handle).and_then(|handle| Arc::into_inner(handle.file)) {
         // Nothing was written through it: whether closing fails concerns nobody.
-        let _ = handle.file.close().await;
+        let _ = file.close().await;
     }
 }
 
-fn refused(action: &'static str, path: &std::path::Path, offset: u64, error: io::Error) -> Error {
+fn refused(action: &'static str, path: &Path, offset: u64, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::corrupt(path, 0, "the manifest names this file; it is missing"),
         io::ErrorKind::UnexpectedEof => {
@@ -231,18 +234,53 @@ fn refused(action: &'static str, path: &std::path::Path, offset: u64, error: io:
 impl<F: File> Handle<F> {
     async fn read(&self, offset: u64, len: usize) -> Result<Exact<F::Bytes>> {
         debug_assert!(offset.is_multiple_of(PAGE as u64) && len.is_multiple_of(PAGE));
-        let read = read_exact(&self.file, offset, len).await;
+        let read = read_exact(&*self.file, offset, len).await;
         read.map_err(|error| refused("read", &self.path, offset, error))
     }
+}
 
-    /// A run's bytes, verified.
-    pub(crate) async fn run(&self, run: &Run) -> Result<Exact<F::Bytes>> {
-        let bytes = self.read(run.offset, run.len).await?;
-        match run.verify(&bytes) {
-            Ok(()) => Ok(bytes),
-            Err(offset) => {
-                Err(Error::corrupt(&self.path, offset, "the bytes from here on do not match their checksum"))
-            }
-        }
+/// A run on its way, and whose it is. It borrows nothing: a scan keeps some between its batches.
+#[must_use = "nothing is read before it is polled"]
+pub(crate) struct Fetch<F: File, T> {
+    read: ReadExact<F, Arc<F>>,
+    handle: Arc<Handle<F>>,
+    /// Taken when it is ready.
+    run: Option<(Run, T)>,
+}
+
+impl<F: File, T> Fetch<F, T> {
+    pub(crate) fn new(handle: Arc<Handle<F>>, run: Run, whose: T) -> Self {
+        let read = read_exact(Arc::clone(&handle.file), run.offset, run.len);
+        Self { read, handle, run: Some((run, whose)) }
+    }
+}
+
+/// What a run brought.
+pub(crate) struct Fetched<F: File, T> {
+    pub(crate) run: Run,
+    pub(crate) whose: T,
+    /// Verified.
+    pub(crate) bytes: Result<Exact<F::Bytes>>,
+}
+
+impl<F: File, T: Unpin> Future for Fetch<F, T> {
+    type Output = Fetched<F, T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let read = ready!(Pin::new(&mut this.read).poll(context));
+        let Some((run, whose)) = this.run.take() else { unreachable!("it was ready before") };
+        let path = &this.handle.path;
+        let bytes = match read {
+            Err(error) => Err(refused("read", path, run.offset, error)),
+            Ok(bytes) => match run.verify(&bytes) {
+                Ok(()) => Ok(bytes),
+                Err(offset) => {
+                    let what = "the bytes from here on do not match their checksum";
+                    Err(Error::corrupt(path, offset, what))
+                }
+            },
+        };
+        Poll::Ready(Fetched { run, whose, bytes })
     }
 }

@@ -7,9 +7,8 @@
 //! Not here: what a file's bytes are (`feed`), rows (`scan`).
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -20,7 +19,7 @@ use super::feed::{Feed, Supply};
 use crate::disk::{Disk, Exact, File, TRANSFER_BYTES_MAX};
 use crate::error::Result;
 use crate::format::CHUNK;
-use crate::reader::holdings::Handle;
+use crate::reader::holdings::{Fetch, Fetched, Handle};
 use crate::segment::read::{Loaded, RUN_CHUNKS_MAX, Run, View};
 
 /// What a read brings.
@@ -44,19 +43,13 @@ pub(crate) struct Need {
     pub(crate) range: Range<u64>,
 }
 
-type Reading<D> = Pin<Box<dyn Future<Output = Fetched<D>>>>;
-
-struct Fetched<D: Disk> {
-    part: u64,
-    feed: usize,
-    run: Run,
-    bytes: Result<Bytes<D>>,
-}
+/// Of which part, by its number, and for which of its feeds.
+type Whose = (u64, usize);
 
 /// Parts that are being read, the one at hand first.
 pub(crate) struct Ahead<D: Disk> {
     pub(crate) parts: VecDeque<Part<D>>,
-    in_flight: FuturesUnordered<Reading<D>>,
+    in_flight: FuturesUnordered<Fetch<D::File, Whose>>,
     reads_max: usize,
     /// Bytes in flight, or here and not consumed.
     held_bytes: usize,
@@ -180,11 +173,11 @@ impl<D: Disk> Ahead<D> {
     fn start(&mut self, part: usize, feed: usize, run: Run) {
         let part = &mut self.parts[part];
         self.held_bytes += part.feeds[feed].ask(&run);
-        self.in_flight.push(Box::pin(read(Arc::clone(&part.handles[feed]), part.number, feed, run)));
+        self.in_flight.push(Fetch::new(Arc::clone(&part.handles[feed]), run, (part.number, feed)));
     }
 
-    fn take(&mut self, fetched: Fetched<D>) {
-        let Fetched { part, feed, run, bytes } = fetched;
+    fn take(&mut self, fetched: Fetched<D::File, Whose>) {
+        let Fetched { run, whose: (part, feed), bytes } = fetched;
         if let Some(part) = self.parts.iter_mut().find(|known| known.number == part) {
             part.feeds[feed].take(&run, bytes);
         }
@@ -203,9 +196,4 @@ impl<D: Disk> Ahead<D> {
         })
         .await;
     }
-}
-
-async fn read<D: Disk>(handle: Arc<Handle<D::File>>, part: u64, feed: usize, run: Run) -> Fetched<D> {
-    let bytes = handle.run(&run).await;
-    Fetched { part, feed, run, bytes }
 }

@@ -26,9 +26,9 @@ fn a_posix_reader_is_free(reader: &Reader<Posix>, at: &Snapshot) {
     is_send(&reader.seek(at, Seek::First));
     is_send(&reader.values(at, 0, &[]));
     is_send(&reader.slices(at, tidelog::ColumnId(0), &[]));
-    let _scan: Scan<'_, Posix> = reader.scan(at, ..);
-    // is_send(&scan.next());
-    // is_send(&scan);
+    let mut scan: Scan<'_, Posix> = reader.scan(at, ..);
+    is_send(&scan.next());
+    is_send(&scan);
 }
 
 #[test]

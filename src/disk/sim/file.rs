@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
 
 use super::SimDisk;
 use super::contents::index;
@@ -111,19 +112,23 @@ impl Deref for SimBytes {
 impl File for SimFile {
     type Buffer = SimBuffer;
     type Bytes = SimBytes;
+    type Read = Pin<Box<dyn Future<Output = io::Result<SimBytes>> + Send>>;
 
     fn buffer(&self, len: usize) -> SimBuffer {
         assert!(len > 0 && len.is_multiple_of(PAGE), "a buffer of {len} bytes is not whole pages");
         SimBuffer(vec![0; len])
     }
 
-    async fn read_at(&self, offset: u64, len: usize) -> io::Result<SimBytes> {
+    fn read_at(&self, offset: u64, len: usize) -> Self::Read {
         assert!(len > 0 && len <= TRANSFER_BYTES_MAX, "a read of {len} bytes");
         let request = Request::Read { file: self.handle, offset: index(offset), len, early: Vec::new() };
-        match self.disk.ask(request).await? {
-            Outcome::Read(answer) => Ok(SimBytes(answer)),
-            _ => unreachable!("a read is answered with bytes"),
-        }
+        let disk = self.disk.clone();
+        Box::pin(async move {
+            match disk.ask(request).await? {
+                Outcome::Read(answer) => Ok(SimBytes(answer)),
+                _ => unreachable!("a read is answered with bytes"),
+            }
+        })
     }
 
     async fn write_at(&self, offset: u64, buffer: SimBuffer) -> io::Result<(usize, SimBuffer)> {
