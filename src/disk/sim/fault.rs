@@ -7,6 +7,8 @@ use std::path::Path;
 
 use nix::libc;
 
+use super::operation::Request;
+
 /// What happens to an operation instead of success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -60,12 +62,6 @@ pub enum Kind {
     Close,
 }
 
-impl Kind {
-    fn changes_the_disk(self) -> bool {
-        !matches!(self, Kind::Lock | Kind::List | Kind::Read | Kind::Len | Kind::Close)
-    }
-}
-
 /// The moment of an operation at which a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
@@ -90,15 +86,15 @@ impl Orders {
     }
 
     /// The mishap of this operation, if one was ordered.
-    pub(super) fn take(&mut self, number: u64, kind: Kind, path: &Path) -> Option<Fault> {
+    pub(super) fn take(&mut self, number: u64, request: &Request, path: &Path) -> Option<Fault> {
         if let Some(fault) = self.at.remove(&number) {
             return Some(fault);
         }
-        let matches = |(of, name, _): &(Kind, OsString, Fault)| *of == kind && path.ends_with(name);
+        let matches = |(of, name, _): &(Kind, OsString, Fault)| *of == request.kind() && path.ends_with(name);
         if let Some(place) = self.next.iter().position(matches) {
             return Some(self.next.remove(place).2);
         }
         let (from, fault) = self.from?;
-        (number >= from && kind.changes_the_disk()).then_some(fault)
+        (number >= from && request.changes_the_disk()).then_some(fault)
     }
 }

@@ -110,6 +110,14 @@ impl Request {
         }
     }
 
+    /// Whether it may, on a disk that can only be read, not be answered well.
+    pub(super) fn changes_the_disk(&self) -> bool {
+        match self {
+            Request::Open { how, .. } => *how != How::Read,
+            request => !matches!(request.kind(), Kind::Lock | Kind::List | Kind::Read | Kind::Len | Kind::Close),
+        }
+    }
+
     /// The path that the request itself names.
     pub(super) fn path(&self) -> Option<&Path> {
         match self {

@@ -257,7 +257,7 @@ impl World {
         let kind = request.kind();
         let orders = &mut self.processes[process].orders;
         if orders.has_any() {
-            let fault = orders.take(number, kind, self.tally.path(path));
+            let fault = orders.take(number, request, self.tally.path(path));
             if fault.is_some() {
                 return fault;
             }
