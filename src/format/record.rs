@@ -15,6 +15,7 @@ use crate::options::NOTE_BYTES_MAX;
 const MAGIC: &[u8; 8] = b"TLRECORD";
 /// Bytes before the sections.
 pub(crate) const HEADER: usize = 96;
+const STORE: usize = 16;
 const HEADER_SUM: usize = 72;
 const RECORD_SUM: usize = 80;
 /// Bytes before a section's payload.
@@ -234,6 +235,14 @@ fn record_sum(salt: &Salt, bytes: &[u8]) -> u64 {
 /// record of this store was begun here.
 pub(crate) fn decode_header(page: &[u8], place: Place, store: &StoreId) -> Result<Header, Malformed> {
     header(&mut Cursor::new(page, place.offset()), page, place, store)
+}
+
+/// Whether the first page of a log file is one of another store's, or of the other file's. A record begins there
+/// or nothing does, so that no value that a record carries can stand there.
+pub(crate) fn is_stranger(page: &[u8], file: u8, store: &StoreId) -> bool {
+    let Some(id) = page.get(STORE..).and_then(<[u8]>::first_chunk) else { return false };
+    let begins = |file| decode_header(page, Place { file, page: 0 }, id).is_ok();
+    begins(1 - file) || (id != store && begins(file))
 }
 
 fn header(

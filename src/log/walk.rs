@@ -189,6 +189,10 @@ async fn begun_in<F: File>(
     });
     let mut reads = stream::iter(reads).buffered(READS_IN_FLIGHT);
     while let Some((start, bytes)) = reads.try_next().await? {
+        if start.page == 0 && record::is_stranger(&bytes, number, store) {
+            let what = "the log of another store, or the store's other log file, lies under this name";
+            return Err(Error::corrupt(&log.path, 0, what));
+        }
         for (page, bytes) in (start.page..).zip(bytes.chunks_exact(PAGE)) {
             let place = Place { page, ..start };
             match record::decode_header(bytes, place, store) {
