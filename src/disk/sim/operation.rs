@@ -114,7 +114,9 @@ impl Request {
     pub(super) fn changes_the_disk(&self) -> bool {
         match self {
             Request::Open { how, .. } => *how != How::Read,
-            request => !matches!(request.kind(), Kind::Lock | Kind::List | Kind::Read | Kind::Len | Kind::Close),
+            request => {
+                !matches!(request.kind(), Kind::Lock | Kind::List | Kind::Read | Kind::Len | Kind::Close)
+            }
         }
     }
 
