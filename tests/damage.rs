@@ -387,6 +387,8 @@ fn a_log_put_back_in_a_store_that_was_not_closed_takes_whole_commits_from_its_en
     assert_eq!(replaced(&doctor, &[(&second, &zeros)]), Verdict::Shorter, "the file entered since");
     let mine = [&first, &second].map(|path| image.disk.file_bytes(path).unwrap());
     assert_eq!(replaced(&doctor, &[(&first, &mine[1]), (&second, &mine[0])]), Verdict::Found, "swapped");
+    let theirs = closed_with(2).disk.file_bytes(&second).unwrap();
+    assert_eq!(replaced(&doctor, &[(&second, &theirs)]), Verdict::Found, "another store's");
     // Records of the chain, turned to zeros from each on to the end.
     let chain: Vec<_> = image.records().into_iter().rev().take(before.len()).collect();
     let disk = image.copy();
