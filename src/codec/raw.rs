@@ -7,19 +7,19 @@
 use byteorder::{ByteOrder, LittleEndian};
 
 /// A type that stands in a raw file.
-pub(crate) trait Raw: Copy + Default {
+pub(crate) trait Raw: Copy {
     /// Bytes of one value.
     const WIDTH: usize;
 
-    /// Reads as many values as `values` has room for.
-    fn read(bytes: &[u8], values: &mut [Self]);
+    /// Appends all values in `bytes`, a whole number of them, to `values`.
+    fn read(bytes: &[u8], values: &mut Vec<Self>);
 
     /// Appends `values` to `bytes`.
     fn append(values: &[Self], bytes: &mut Vec<u8>);
 }
 
 macro_rules! raw {
-    ($($type:ty, $width:literal, $write:ident, $read:ident;)*) => {$(
+    ($($type:ty, $width:literal, $write:ident;)*) => {$(
         impl Raw for $type {
             const WIDTH: usize = $width;
 
@@ -33,20 +33,22 @@ macro_rules! raw {
                 LittleEndian::$write(values, &mut bytes[start..]);
             }
 
-            fn read(bytes: &[u8], values: &mut [Self]) {
-                LittleEndian::$read(bytes, values);
+            fn read(bytes: &[u8], values: &mut Vec<Self>) {
+                // The length is known beforehand: one copy, and no pass to make room for it.
+                let all = bytes.as_chunks::<$width>().0.iter();
+                values.extend(all.map(|value| <$type>::from_le_bytes(*value)));
             }
         }
     )*};
 }
 
 raw! {
-    u64, 8, write_u64_into, read_u64_into;
-    i64, 8, write_i64_into, read_i64_into;
-    f64, 8, write_f64_into, read_f64_into;
-    u32, 4, write_u32_into, read_u32_into;
-    i32, 4, write_i32_into, read_i32_into;
-    f32, 4, write_f32_into, read_f32_into;
+    u64, 8, write_u64_into;
+    i64, 8, write_i64_into;
+    f64, 8, write_f64_into;
+    u32, 4, write_u32_into;
+    i32, 4, write_i32_into;
+    f32, 4, write_f32_into;
 }
 
 /// A byte a value, 0 or 1.
@@ -57,8 +59,8 @@ impl Raw for bool {
         bytes.extend(values.iter().copied().map(u8::from));
     }
 
-    fn read(bytes: &[u8], values: &mut [Self]) {
-        values.iter_mut().zip(bytes).for_each(|(value, byte)| *value = *byte != 0);
+    fn read(bytes: &[u8], values: &mut Vec<Self>) {
+        values.extend(bytes.iter().map(|byte| *byte != 0));
     }
 }
 
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
 
     fn decode<T: Raw>(bytes: &[u8]) -> Vec<T> {
-        let mut values = vec![T::default(); bytes.len() / T::WIDTH];
+        let mut values = Vec::new();
         T::read(bytes, &mut values);
         values
     }

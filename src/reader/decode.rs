@@ -48,13 +48,10 @@ impl<'a> Pieces<'a> {
 
 /// Values of fixed width.
 pub(crate) fn fixed<T: Raw>(pieces: &Pieces<'_>) -> Vec<T> {
-    let mut values = vec![T::default(); pieces.len() / T::WIDTH];
-    let mut rest = &mut values[..];
+    let mut values = Vec::with_capacity(pieces.len() / T::WIDTH);
     for part in &pieces.parts {
         debug_assert!(part.len().is_multiple_of(T::WIDTH), "a piece holds whole values");
-        let (now, later) = rest.split_at_mut(part.len() / T::WIDTH);
-        T::read(part, now);
-        rest = later;
+        T::read(part, &mut values);
     }
     values
 }
