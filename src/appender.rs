@@ -347,23 +347,52 @@ impl<D: Disk> Committer<D> {
     /// # Errors
     /// The error that poisoned the writer. Who waits then, or comes later, is told `Poisoned`.
     pub async fn run(mut self) -> Result<Writer<D>> {
-        self.writer.commit().await?;
         let mut held = None;
-        while held.is_some() || self.gate.0.wanted().await {
+        let wanted = self.commit_own().await?;
+        while wanted && (held.is_some() || self.gate.0.wanted().await) {
             // Callers that the last commit woke get their turn to queue their next rows first.
             yield_once().await;
             let (group, cut) = self.gather(held);
             held = cut;
             if let Err(error) = self.commit_group(group).await {
-                let poisoned = Error::Poisoned { cause: error.to_string().into() };
+                let poisoned = self.poison(&error);
                 if let Some((_, planned)) = held {
-                    planned.answer(Err(poisoned.clone()));
+                    planned.answer(Err(poisoned));
                 }
-                self.gate.0.close(&poisoned);
                 return Err(error);
             }
         }
         Ok(self.writer)
+    }
+
+    /// Commits what was pending before the writer was shared, before anybody else's rows. While there is no space
+    /// for it there is none for others: they are told so. False when nobody is left who wants anything; what
+    /// could not be committed is still pending then.
+    async fn commit_own(&mut self) -> Result<bool> {
+        loop {
+            match self.writer.commit().await {
+                Ok(_) => return Ok(true),
+                Err(error @ Error::Full { .. }) => {
+                    if !self.gate.0.wanted().await {
+                        return Ok(false);
+                    }
+                    while let Some(request) = self.gate.0.take() {
+                        request.refuse(error.clone());
+                    }
+                }
+                Err(error) => {
+                    self.poison(&error);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Tells all who wait, or come later, that the writer has stopped.
+    fn poison(&self, error: &Error) -> Error {
+        let poisoned = Error::Poisoned { cause: error.to_string().into() };
+        self.gate.0.close(&poisoned);
+        poisoned
     }
 
     /// Lets callers append, first come first, while one small record holds them all.

@@ -165,16 +165,38 @@ pub(crate) struct Refused {
     pub(crate) action: &'static str,
     pub(crate) path: PathBuf,
     pub(crate) source: io::Error,
+    /// A sync says it once: asked again, it may say that all is well when it is not.
+    is_sync: bool,
 }
 
 impl Refused {
     pub(crate) fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self { action, path: path.to_path_buf(), source }
+        Self { action, path: path.to_path_buf(), source, is_sync: false }
+    }
+
+    /// Of a sync of `path`, or of the files in it.
+    pub(crate) fn sync(path: &Path, source: io::Error) -> Self {
+        Self { is_sync: true, ..Self::new("sync", path, source) }
+    }
+
+    /// Whether it is lack of space, at a step that may be tried again.
+    fn is_full(&self) -> bool {
+        !self.is_sync && crate::disk::is_full(&self.source)
+    }
+
+    /// Whether another name could do better: neither the disk nor its space is at fault.
+    pub(crate) fn is_of_name(&self) -> bool {
+        !self.is_sync && !crate::disk::is_full(&self.source) && !crate::disk::is_failing(&self.source)
+    }
+
+    /// Of two that failed side by side, the one that counts: lack of space hides nothing worse.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        if self.is_full() { other } else { self }
     }
 
     /// Where nothing is changed yet: lack of space is `Full`.
     pub(crate) fn before_writing(self) -> Error {
-        if crate::disk::is_full(&self.source) {
+        if self.is_full() {
             return Error::Full { path: self.path, source: Arc::new(self.source) };
         }
         self.when_writing()

@@ -19,6 +19,9 @@ pub(crate) const LOG_BYTES_MIN: u64 = 64 << 10;
 /// Bytes in each of the two log files: the most.
 pub(crate) const LOG_BYTES_MAX: u64 = 4 << 30;
 
+/// Bytes at which a raw segment must be finished, and of one commit: half the longest raw file.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 8 << 40;
+
 /// When a commit is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -155,6 +158,11 @@ impl Options {
         if self.grow_bytes == 0 || self.grow_bytes > self.grow_bytes_max {
             let what = "grow_bytes, which must be above 0,".into();
             return Err(Error::Limit { what, given: self.grow_bytes, max: self.grow_bytes_max });
+        }
+        for (what, given) in [("segment_bytes", self.segment_bytes), ("memory_bytes", self.memory_bytes)] {
+            if given > SEGMENT_BYTES_MAX {
+                return Err(Error::Limit { what: what.into(), given, max: SEGMENT_BYTES_MAX });
+            }
         }
         if self.segment_rows == 0 || self.segment_bytes == 0 {
             let what = "rows or bytes of a segment, which must be above 0,".into();

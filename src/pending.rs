@@ -240,7 +240,9 @@ impl Pending {
         later.rows = self.rows - mark.rows;
         later.bytes = self.bytes - mark.bytes;
         later.last_key = self.last_key;
-        later.note.clone_from(&self.note);
+        if self.note != mark.note {
+            later.note.clone_from(&self.note);
+        }
         for (file, raw) in self.schema.files().iter().enumerate() {
             later.files[file] = self.files[file].split_off(mark.lengths[file]);
             if raw.role == Role::Offsets {

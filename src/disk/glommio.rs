@@ -513,7 +513,15 @@ impl File for GlommioFile {
         in_flight(async move {
             let (len, shared) = (buffer.len(), Rc::new(buffer.0));
             let count = file.write_at(offset, &shared).await?;
-            let buffer = Rc::try_unwrap(shared).map_or_else(|_| GlommioBuffer::new(len), GlommioBuffer);
+            let buffer = Rc::try_unwrap(shared).map_or_else(
+                |shared| {
+                    // Not seen; what a short write goes on from must be the caller's bytes all the same.
+                    let mut copy = GlommioBuffer::new(len);
+                    copy.copy_from_slice(shared.as_bytes());
+                    copy
+                },
+                GlommioBuffer,
+            );
             Ok((count, buffer))
         })
         .await

@@ -111,6 +111,7 @@ pub trait Disk: Clone + Send + Sync + 'static {
 
 /// An open file, read and written in whole pages.
 #[expect(async_fn_in_trait, reason = "as for Disk")]
+#[expect(clippy::len_without_is_empty, reason = "asking is a disk operation, and nobody asks that")]
 pub trait File: 'static {
     /// Memory that a write may be made from, aligned for direct I/O.
     type Buffer: DerefMut<Target = [u8]> + 'static;
@@ -233,6 +234,11 @@ pub async fn write_all<F: File>(file: &F, offset: u64, buffer: F::Buffer) -> io:
         done += count / PAGE * PAGE;
     }
     Ok(buffer)
+}
+
+/// Whether an error says that the device fails.
+pub(crate) fn is_failing(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::EIO)
 }
 
 /// Whether an error says that there is no space left for us.

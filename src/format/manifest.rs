@@ -102,6 +102,11 @@ pub(crate) struct ActiveFile {
     pub(crate) sums: Vec<u32>,
 }
 
+/// Bytes of a whole manifest, as its first page states it; none where that cannot be one's.
+pub(crate) fn stated_bytes(page: &[u8]) -> Option<u64> {
+    sheet::stated_bytes(page)
+}
+
 fn title(generation: u64) -> Title {
     Title { magic: MAGIC, piece: Piece::Manifest, number: generation, slot: 0 }
 }

@@ -124,14 +124,19 @@ pub(crate) struct Identity<'a> {
     pub(crate) generation: u64,
 }
 
-/// Pages that a record takes: with `rows` of `files` raw files, `sums` sums and `first_keys` in all, `inline`
-/// bytes, and a note.
+/// Pages that a record takes, as [`bytes`] does.
 pub(crate) fn pages(rows: Option<(usize, usize, usize, usize)>, note: Option<usize>) -> u32 {
+    field(bytes(rows, note).div_ceil(PAGE))
+}
+
+/// Bytes that a record takes before its padding: with `rows` of `files` raw files, `sums` sums and `first_keys` in all, `inline`
+/// bytes, and a note.
+pub(crate) fn bytes(rows: Option<(usize, usize, usize, usize)>, note: Option<usize>) -> usize {
     let rows = rows.map_or(0, |(files, sums, first_keys, inline)| {
         SECTION + padded(ROWS + files * FILE + sums * 4 + first_keys * 8 + inline)
     });
     let note = note.map_or(0, |len| SECTION + padded(len));
-    field((HEADER + rows + note).div_ceil(PAGE))
+    HEADER + rows + note
 }
 
 fn padded(len: usize) -> usize {

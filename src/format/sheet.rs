@@ -11,6 +11,8 @@ use super::{Malformed, PAGE, Piece, Salt, StoreId, VERSION};
 /// Bytes before the content.
 pub(super) const HEADER: usize = 64;
 const SUM: usize = 52;
+/// Above the sheet of any store that its limits allow: a tail under a page and the sums of each raw file.
+const BYTES_MAX: u64 = 1 << 30;
 
 /// Which sheet it is: beside its magic, what it must say of itself.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,15 @@ pub(super) fn encode(title: Title, store: &StoreId, content: &[u8]) -> Vec<u8> {
     let sum = title.salt(store).crc32(&[&sheet]);
     sheet[SUM..SUM + 4].copy_from_slice(&sum.to_le_bytes());
     sheet
+}
+
+/// Bytes of the whole sheet, as its first page states it; none where that cannot be a sheet's.
+pub(super) fn stated_bytes(page: &[u8]) -> Option<u64> {
+    let content = u64::from_le_bytes(*page.get(40..48)?.first_chunk()?);
+    content
+        .checked_add(HEADER as u64)?
+        .checked_next_multiple_of(PAGE as u64)
+        .filter(|bytes| *bytes <= BYTES_MAX)
 }
 
 /// The store that a sheet says it belongs to, and a cursor over its content. `store` is the one it must belong

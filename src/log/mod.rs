@@ -98,7 +98,7 @@ pub(crate) async fn make<D: Disk>(disk: &D, dir: &Path, lock: &D::Lock, pages: u
             let zeros = buffers.take(&file, len);
             buffers.give(write_all(&file, offset, zeros).await.map_err(refused)?);
         }
-        disk.sync_files(&[&file]).await.map_err(|error| Refused::new("sync", &path, error))?;
+        disk.sync_files(&[&file]).await.map_err(|error| Refused::sync(&path, error))?;
         file.close().await.map_err(|error| Refused::new("close", &path, error))?;
     }
     Ok(())

@@ -124,7 +124,10 @@ impl<B: Deref<Target = [u8]>> Feed<B> {
         match self.direction {
             Direction::Forward => {
                 let wanted = self.asked..self.range.end.min(view.end);
-                (wanted.start < wanted.end).then(|| view.run(wanted, chunks_max))
+                // A run that ended with D, inside a chunk, may be in use with the view of then: what D has moved
+                // over since is asked for when it is needed, with a view of its own.
+                let is_cut = self.asked > self.range.start && !self.asked.is_multiple_of(CHUNK);
+                (!is_cut && wanted.start < wanted.end).then(|| view.run(wanted, chunks_max))
             }
             Direction::Reverse => {
                 let wanted = self.range.start..self.asked.min(view.end);

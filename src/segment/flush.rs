@@ -100,7 +100,12 @@ pub(crate) async fn flush<D: Disk>(
                 }
             }
             Some(Ok(None)) => {}
-            Some(Err(error)) => refused = refused.or(Some(error)),
+            Some(Err(error)) => {
+                refused = Some(match refused {
+                    Some(first) => Refused::worse(first, error),
+                    None => error,
+                });
+            }
             None => break,
         }
     }
@@ -137,7 +142,7 @@ async fn perform<D: Disk>(
         Operation::Sync(file) => {
             let of = &slot.files[file];
             let synced = disk.sync_files(&[&of.file]).await;
-            synced.map_err(|error| Refused::new("sync", &of.path, error))?;
+            synced.map_err(|error| Refused::sync(&of.path, error))?;
             Ok(None)
         }
     }

@@ -51,12 +51,10 @@ impl<D: Disk> Slot<D> {
         }
         let slot = Self::open_files(disk, path, schema, || Mode::Create(lock)).await?;
         let files: Vec<&D::File> = slot.files.iter().map(|file| &file.file).collect();
-        disk.sync_files(&files)
-            .await
-            .map_err(|error| Refused::new("sync the files of", &slot.path, error))?;
+        disk.sync_files(&files).await.map_err(|error| Refused::sync(&slot.path, error))?;
         for directory in [&slot.path, dir] {
             let synced = disk.sync_dir(directory).await;
-            synced.map_err(|error| Refused::new("sync", directory, error))?;
+            synced.map_err(|error| Refused::sync(directory, error))?;
         }
         Ok(slot)
     }
@@ -109,7 +107,8 @@ impl<D: Disk> Slot<D> {
         let wanting = self.files.iter_mut().zip(ends).filter(|(file, end)| file.space < **end);
         // All are waited for, also after an error: what is still on its way would hold the file and LOCK beyond
         // the writer's end.
-        join_all(wanting.map(|(file, end)| file.grow(*end, options))).await.into_iter().collect()
+        let grown = join_all(wanting.map(|(file, end)| file.grow(*end, options))).await;
+        grown.into_iter().filter_map(Result::err).reduce(Refused::worse).map_or(Ok(()), Err)
     }
 
     /// Gives the files back: their locks are free when this returns.

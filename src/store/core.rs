@@ -341,7 +341,7 @@ impl<D: Disk> Core<D> {
         let sheet = sums.encode(home, &self.shared.id);
         write_sums(&self.shared.disk, &self.lock, &path, &sheet).await?;
         let synced = self.shared.disk.sync_dir(&self.slot.path).await;
-        synced.map_err(|error| Refused::new("sync", &self.slot.path, error))?;
+        synced.map_err(|error| Refused::sync(&self.slot.path, error))?;
         Ok(Finished {
             number: shared.number,
             slot: shared.slot,
@@ -357,9 +357,6 @@ impl<D: Disk> Core<D> {
     /// A slot that no segment is in. One whose files cannot be had (a stranger's file under our name) is passed
     /// over.
     async fn next_slot(&self, version: &Version) -> Result<(u32, Slot<D>)> {
-        use std::io::ErrorKind::{
-            AlreadyExists, InvalidInput, IsADirectory, NotADirectory, PermissionDenied, WouldBlock,
-        };
         let mut taken: Vec<u32> = version.finished.iter().map(|segment| segment.slot).collect();
         taken.push(self.active.shared.slot);
         let mut refused = None;
@@ -367,13 +364,8 @@ impl<D: Disk> Core<D> {
             let Shared { disk, dir, schema, .. } = &*self.shared;
             match Slot::prepare(disk, dir, number, schema, &self.lock).await {
                 Ok(slot) => return Ok((number, slot)),
-                Err(error) => match error.source.kind() {
-                    AlreadyExists | InvalidInput | IsADirectory | NotADirectory | PermissionDenied
-                    | WouldBlock => {
-                        refused = Some(error);
-                    }
-                    _ => return Err(error.before_writing()),
-                },
+                Err(error) if error.is_of_name() => refused = Some(error),
+                Err(error) => return Err(error.before_writing()),
             }
         }
         Err(refused.map_or(Error::Closed, Refused::before_writing))
@@ -423,7 +415,7 @@ async fn write_sums<D: Disk>(disk: &D, lock: &D::Lock, path: &Path, bytes: &[u8]
         write_all(&file, offset, buffer).await.map_err(refused)?;
     }
     if !mutant::is(Mutant::NoSumsSync) {
-        disk.sync_files(&[&file]).await.map_err(|error| Refused::new("sync", path, error))?;
+        disk.sync_files(&[&file]).await.map_err(|error| Refused::sync(path, error))?;
     }
     file.close().await.map_err(|error| Refused::new("close", path, error))
 }

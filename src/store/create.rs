@@ -7,12 +7,13 @@
 //! Not here: everything that opening does.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::names::{self, Listing};
 use super::publish::publish;
 use crate::disk::{Disk, PAGE};
 use crate::error::{Error, Refused, Result};
+use crate::format::CHUNK;
 use crate::format::manifest::{Log, Manifest};
 use crate::format::record;
 use crate::mutant::{self, Mutant};
@@ -43,12 +44,8 @@ pub(crate) async fn create<D: Disk>(disk: &D, dir: &Path, schema: &Schema, optio
         _ => {}
     }
     if !mutant::is(Mutant::NoParentSync) {
-        let parent = match dir.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            Some(_) => Path::new("."),
-            None => dir,
-        };
-        disk.sync_dir(parent).await.map_err(|error| Error::io("sync", parent, error))?;
+        let parent = parent(dir);
+        disk.sync_dir(&parent).await.map_err(|error| Error::io("sync", &parent, error))?;
     }
     // Looked at before the lock too, so that nothing is made where nothing of ours belongs.
     check_empty(disk, dir).await?;
@@ -65,6 +62,17 @@ pub(crate) async fn create<D: Disk>(disk: &D, dir: &Path, schema: &Schema, optio
         note: None,
     };
     publish(disk, dir, &lock, &manifest, 0).await
+}
+
+/// The directory that holds the name `dir`.
+fn parent(dir: &Path) -> PathBuf {
+    match (dir.parent(), dir.file_name()) {
+        (None, _) => dir.to_path_buf(),
+        // "." and "..": only the kernel knows.
+        (Some(_), None) => dir.join(".."),
+        (Some(parent), Some(_)) if parent == Path::new("") => PathBuf::from("."),
+        (Some(parent), Some(_)) => parent.to_path_buf(),
+    }
 }
 
 async fn check_empty<D: Disk>(disk: &D, dir: &Path) -> Result<()> {
@@ -115,11 +123,16 @@ pub(super) fn check_fit<D: Disk>(disk: &D, schema: &Schema, log_bytes: u64) -> R
 /// LOCK, two log files, a manifest, sums, a directory, and what a program has open besides.
 const OTHER_FILES: u64 = 16;
 
+/// Bytes of a record for each chunk that a commit goes through.
+const CHUNK_COST: u64 = 12;
+
 /// The most bytes that one commit may hold, so that the sums of all its chunks fit one log file.
 pub(super) fn commit_bytes_max(schema: &Schema, log_bytes: u64, memory_bytes: u64) -> u64 {
     let files = schema.files().len();
-    let fixed = record::pages(Some((files, 2 * files, 2, files * PAGE)), Some(NOTE_BYTES_MAX));
-    let left = log_bytes.saturating_sub(u64::from(fixed) * PAGE as u64);
-    // A chunk of keys costs a sum and a first key, 12 bytes; one of values less.
-    memory_bytes.min(left / 12 * crate::format::CHUNK + PAGE as u64)
+    let fixed = record::bytes(Some((files, 2 * files, 2, files * PAGE)), Some(NOTE_BYTES_MAX)) as u64;
+    // A chunk of keys costs a sum and a first key, one of values less. The commit brings the tails into their
+    // files too, all of which came in through the log.
+    let tails = 2 * log_bytes.div_ceil(CHUNK) * CHUNK_COST;
+    let left = log_bytes.saturating_sub(fixed + tails);
+    memory_bytes.min(left / CHUNK_COST * CHUNK + PAGE as u64)
 }

@@ -17,7 +17,7 @@ use super::names::{self, Listing};
 use super::shared::{Seen, Shared, Version};
 use crate::disk::{Buffers, Disk, File, Mode, PAGE, TRANSFER_BYTES_MAX, read_exact};
 use crate::error::{Error, Refused, Result};
-use crate::format::manifest::{LogPosition, Manifest};
+use crate::format::manifest::{self, LogPosition, Manifest};
 use crate::format::record::{self, Form, Place, Rows};
 use crate::format::{CHUNK, StoreId};
 use crate::log::walk::{Begun, End};
@@ -68,11 +68,14 @@ pub(crate) async fn open<D: Disk>(
     options.check()?;
     look(&disk, dir).await?;
     let lock = lock(&disk, dir).await?; // 1
-    let listing = settle(&disk, dir).await?; // 2
+    let (listing, unsettled) = settle(&disk, dir).await?; // 2
     let Some(newest) = listing.manifests.last().copied() else {
         return Err(not_yet(dir, &listing));
     };
     let manifest = read_manifest(&disk, dir, newest).await?;
+    if let Some((_, error)) = unsettled.into_iter().find(|(slot, _)| names_slot(&manifest, *slot)) {
+        return Err(error);
+    }
     check_fit(&disk, &manifest.schema, u64::from(manifest.log.pages) * PAGE as u64)?;
     let mut recovery = Recovery { foreign: listing.foreign.clone(), ..Recovery::default() };
     let mut core = match manifest.log.at {
@@ -135,24 +138,29 @@ fn not_yet(dir: &Path, listing: &Listing) -> Error {
     Error::NotAStore { path: dir.to_path_buf(), what: what.into() }
 }
 
-/// Makes durable what names there are, then lists them.
-async fn settle<D: Disk>(disk: &D, dir: &Path) -> Result<Listing> {
+fn names_slot(manifest: &Manifest, slot: u32) -> bool {
+    manifest.finished.iter().any(|segment| segment.slot == slot)
+        || manifest.active.as_ref().is_some_and(|active| active.slot == slot)
+}
+
+/// Makes durable what names there are, then lists them. What cannot be synced under a slot's name matters only if
+/// the manifest names that slot.
+async fn settle<D: Disk>(disk: &D, dir: &Path) -> Result<(Listing, Vec<(u32, Error)>)> {
     let list = async || {
         let names = disk.list(dir).await.map_err(|error| Error::io("list", dir, error))?;
         Ok::<_, Error>(Listing::new(names))
     };
+    let mut unsettled = Vec::new();
     for number in list().await?.slots {
         let path = slot::path(dir, number);
-        match disk.sync_dir(&path).await {
-            // A stranger's file under a name of ours: refused later, if the manifest names it.
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
-            synced => synced.map_err(|error| Error::io("sync", &path, error))?,
+        if let Err(error) = disk.sync_dir(&path).await {
+            unsettled.push((number, Error::io("sync", &path, error)));
         }
     }
     if !mutant::is(Mutant::NoRecoverySync) {
         disk.sync_dir(dir).await.map_err(|error| Error::io("sync", dir, error))?;
     }
-    list().await
+    Ok((list().await?, unsettled))
 }
 
 async fn read_manifest<D: Disk>(disk: &D, dir: &Path, generation: u64) -> Result<Manifest> {
@@ -161,10 +169,14 @@ async fn read_manifest<D: Disk>(disk: &D, dir: &Path, generation: u64) -> Result
         let file = disk.open(&path, Mode::Read).await?;
         let len = file.len().await?;
         let mut bytes = Vec::new();
-        while (bytes.len() as u64) < len / PAGE as u64 * PAGE as u64 {
-            let left = usize::try_from(len - bytes.len() as u64).unwrap_or(usize::MAX);
-            let part = (left / PAGE * PAGE).min(TRANSFER_BYTES_MAX);
-            bytes.extend_from_slice(&read_exact(&file, bytes.len() as u64, part).await?);
+        if len >= PAGE as u64 {
+            bytes.extend_from_slice(&read_exact(&file, 0, PAGE).await?);
+        }
+        // A length that is not the one stated is damage, and no reason to read what may be endless.
+        let rest = if manifest::stated_bytes(&bytes) == Some(len) { len - PAGE as u64 } else { 0 };
+        for offset in (PAGE as u64..PAGE as u64 + rest).step_by(TRANSFER_BYTES_MAX) {
+            let part = usize::try_from(len - offset).unwrap_or(usize::MAX).min(TRANSFER_BYTES_MAX);
+            bytes.extend_from_slice(&read_exact(&file, offset, part).await?);
         }
         file.close().await?;
         Ok(bytes)

@@ -7,6 +7,7 @@
 
 mod counts;
 mod damage;
+mod meanwhile;
 mod points;
 mod scans;
 mod snapshots;
