@@ -38,7 +38,7 @@ mod volume;
 use hooked::{Access, Hooked, descriptors};
 use skip::{Need, say_skipped, skips};
 use throttle::Throttle;
-use volume::{Format, Volume};
+use volume::{Format, Volume, alone};
 
 /// What the child is told: where the store is, what it commits, and whether its locks are where they belong.
 const DIRECTORY: &str = "TIDELOG_DEAD_WRITER";
@@ -314,6 +314,7 @@ fn slow_disk() -> Option<(Volume, Throttle)> {
 
 #[test]
 fn what_a_dead_writer_still_writes_harms_no_acknowledged_row() {
+    let _alone = alone();
     let Some((volume, throttle)) = slow_disk() else { return };
     for rows in [LARGE, SMALL] {
         let mut in_flight = 0;
@@ -329,6 +330,7 @@ fn what_a_dead_writer_still_writes_harms_no_acknowledged_row() {
 
 #[test]
 fn a_lock_on_another_descriptor_loses_rows() {
+    let _alone = alone();
     let Some((volume, throttle)) = slow_disk() else { return };
     for rows in [LARGE, SMALL] {
         let harmed = (1..=8).find_map(|reads| {

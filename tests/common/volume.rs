@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
@@ -56,6 +57,13 @@ pub(crate) struct Volume {
 }
 
 const PREFIX: &str = "tidelog-volume-";
+
+/// For each test of a program that opens stores while others of its tests start programs: between fork and exec a
+/// child holds every lock of its parent, and a store that was just closed is `Locked`.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn run(program: &str, arguments: &[&str]) -> io::Result<String> {
     let output = Command::new(program).args(arguments).output()?;
