@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 const IMPORTS: &[(&str, &[&str])] = &[
     ("disk", &["error"]),
     ("mutant", &[]),
-    ("error", &["disk::is_full"]),
+    ("error", &["disk::is_failing", "disk::is_full"]),
     ("options", &["error", "disk::PAGE"]),
     ("schema", &["error", "options"]),
     ("value", &["schema"]),

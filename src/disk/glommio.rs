@@ -511,18 +511,12 @@ impl File for GlommioFile {
         system::assert_transfer(offset, buffer.len());
         let file = self.in_use();
         in_flight(async move {
-            let (len, shared) = (buffer.len(), Rc::new(buffer.0));
+            let shared = Rc::new(buffer.0);
             let count = file.write_at(offset, &shared).await?;
-            let buffer = Rc::try_unwrap(shared).map_or_else(
-                |shared| {
-                    // Not seen; what a short write goes on from must be the caller's bytes all the same.
-                    let mut copy = GlommioBuffer::new(len);
-                    copy.copy_from_slice(shared.as_bytes());
-                    copy
-                },
-                GlommioBuffer,
-            );
-            Ok((count, buffer))
+            // Not seen; a short write would go on from what is in it.
+            let kept = |_| io::Error::other("glommio has kept a buffer that it has written");
+            let buffer = Rc::try_unwrap(shared).map_err(kept)?;
+            Ok((count, GlommioBuffer(buffer)))
         })
         .await
     }

@@ -32,8 +32,7 @@ fn scan_beside_a_checkpoint(seed: u64, case: Case) {
     let columns = (0..case.columns).map(|column| Column::new(format!("c{column}"), case.kind).nullable());
     let (schema, options) =
         (Schema::new(columns).unwrap(), Options::default().reads_in_flight(case.reads_in_flight));
-    let mut writer =
-        run(&disk, Writer::create_on(disk.clone(), "/store", schema, options)).unwrap().unwrap();
+    let mut writer = run(&disk, Writer::create_on(disk.clone(), "/store", schema, options)).unwrap().unwrap();
     append(&mut writer, case, case.rows);
     run(&disk, writer.commit()).unwrap().unwrap();
     run(&disk, writer.checkpoint()).unwrap().unwrap();
