@@ -123,7 +123,8 @@ impl Options {
         self
     }
 
-    /// Reads that each reader may have in flight: 8 unless told, at least 1. Each is at most 1 MiB.
+    /// Reads that each scan, and each other call of a reader, may have in flight: 8 unless told, at least 1. Each is
+    /// at most 1 MiB.
     #[must_use]
     pub fn reads_in_flight(mut self, count: usize) -> Self {
         self.reads_in_flight = count.max(1);

@@ -148,8 +148,8 @@ impl<D: Disk> Holdings<D> {
                 sums
             }
         };
-        let loaded = Loaded::finished(segment, &finished.lengths, sums);
-        let what = "the checksums are not of files of these lengths";
+        let loaded = Loaded::finished(segment, &finished, sums);
+        let what = "the checksums are not of files of these lengths and this first key";
         loaded.map(Arc::new).ok_or_else(|| Error::corrupt(&path, 0, what))
     }
 

@@ -123,9 +123,10 @@ impl<D: Disk> Ahead<D> {
             if !is_waiting {
                 return Ok(());
             }
-            if let Some(fetched) = self.in_flight.next().await {
-                self.take(fetched);
-            }
+            let Some(fetched) = self.in_flight.next().await else {
+                unreachable!("what is waited for is in flight")
+            };
+            self.take(fetched);
         }
     }
 
@@ -172,7 +173,8 @@ impl<D: Disk> Ahead<D> {
 
     fn start(&mut self, part: usize, feed: usize, run: Run) {
         let part = &mut self.parts[part];
-        self.held_bytes += part.feeds[feed].ask(&run);
+        self.held_bytes += run.len;
+        part.feeds[feed].ask(&run);
         self.in_flight.push(Fetch::new(Arc::clone(&part.handles[feed]), run, (part.number, feed)));
     }
 

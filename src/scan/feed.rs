@@ -45,13 +45,8 @@ pub(crate) struct Feed<B> {
     /// How far reading ahead has come: `range.start` to here, or in reverse here to `range.end`.
     asked: u64,
     is_at_end: bool,
-    held: BTreeMap<u64, Held<B>>,
-}
-
-#[derive(Debug)]
-struct Held<B> {
-    len: usize,
-    state: State<B>,
+    /// Runs, by where they begin and end. Some overlap: a last chunk that was read before D moved, and read again.
+    held: BTreeMap<(u64, u64), State<B>>,
 }
 
 #[derive(Debug)]
@@ -109,7 +104,7 @@ impl<B: Deref<Target = [u8]>> Feed<B> {
 
     /// Bytes that are held or on their way.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.held.values().map(|held| held.len).sum()
+        self.held.keys().map(len).sum()
     }
 
     /// The next run to read ahead, unless all that is in the file has been asked for.
@@ -137,29 +132,30 @@ impl<B: Deref<Target = [u8]>> Feed<B> {
         }
     }
 
-    /// Notes that a run has been asked for. Returns by how many bytes what is held has grown.
-    pub(crate) fn ask(&mut self, run: &Run) -> usize {
+    /// Notes that a run has been asked for.
+    pub(crate) fn ask(&mut self, run: &Run) {
         match self.direction {
             Direction::Forward => self.asked = self.asked.max(run.end().min(self.range.end)),
             Direction::Reverse => self.asked = self.asked.min(run.offset.max(self.range.start)),
         }
-        let held = Held { len: run.len, state: State::Asked };
-        let replaced = self.held.insert(run.offset, held).map_or(0, |before| before.len);
-        run.len.saturating_sub(replaced)
+        let before = self.held.insert((run.offset, run.end()), State::Asked);
+        assert!(before.is_none(), "what is held is not asked for again");
     }
 
     /// Takes what a run brought, unless nobody needs it any more.
     pub(crate) fn take(&mut self, run: &Run, bytes: Result<B, Error>) {
-        let waits = |held: &&mut Held<B>| held.len == run.len && matches!(held.state, State::Asked);
-        if let Some(held) = self.held.get_mut(&run.offset).filter(waits) {
-            held.state = bytes.map_or_else(State::Failed, State::Here);
+        if let Some(state) = self.held.get_mut(&(run.offset, run.end())) {
+            *state = bytes.map_or_else(State::Failed, State::Here);
         }
     }
 
-    /// The run that holds the byte `at`. Of two the later one: it was asked for because the other does not reach.
-    fn covering(&self, at: u64) -> Option<(u64, &Held<B>)> {
-        let (offset, held) = self.held.range(..=at).next_back()?;
-        (offset + held.len as u64 > at).then_some((*offset, held))
+    /// A run that holds the byte `at`: one that is here, if there is one.
+    fn covering(&self, at: u64) -> Option<(&(u64, u64), &State<B>)> {
+        let holds = |((_, end), _): &(&(u64, u64), &State<B>)| *end > at;
+        let mut covering = self.held.range(..=(at, u64::MAX)).rev().take_while(holds);
+        let newest = covering.next()?;
+        let is_here = |(_, state): &(&(u64, u64), &State<B>)| matches!(state, State::Here(_));
+        Some(std::iter::once(newest).chain(covering).find(is_here).unwrap_or(newest))
     }
 
     /// Whether these bytes are at hand, what is behind D in the tail.
@@ -168,15 +164,16 @@ impl<B: Deref<Target = [u8]>> Feed<B> {
         let (mut at, mut supply) = (range.start, Supply::Here);
         while at < end {
             match self.covering(at) {
-                Some((_, Held { state: State::Failed(error), .. })) => return Supply::Failed(error.clone()),
-                Some((offset, held)) => {
-                    if matches!(held.state, State::Asked) {
+                Some((_, State::Failed(error))) => return Supply::Failed(error.clone()),
+                Some(((_, run_end), state)) => {
+                    if matches!(state, State::Asked) {
                         supply = Supply::Coming;
                     }
-                    at = offset + held.len as u64;
+                    at = *run_end;
                 }
                 None => {
-                    let next = self.held.range(at..).next().map_or(end, |(offset, _)| end.min(*offset));
+                    let next =
+                        self.held.range((at, 0)..).next().map_or(end, |((offset, _), _)| end.min(*offset));
                     return Supply::Missing(at..next);
                 }
             }
@@ -189,9 +186,9 @@ impl<B: Deref<Target = [u8]>> Feed<B> {
         let mut pieces = Pieces { file: self.file, start: range.start, parts: Vec::new() };
         let mut at = range.start;
         while at < range.end {
-            if let Some((offset, Held { state: State::Here(bytes), .. })) = self.covering(at) {
-                let end = range.end.min(offset + bytes.len() as u64);
-                pieces.parts.push(Cow::Borrowed(&bytes[place(at, offset)..place(end, offset)]));
+            if let Some(((offset, run_end), State::Here(bytes))) = self.covering(at) {
+                let end = range.end.min(*run_end);
+                pieces.parts.push(Cow::Borrowed(&bytes[place(at, *offset)..place(end, *offset)]));
                 at = end;
                 continue;
             }
@@ -210,16 +207,18 @@ impl<B: Deref<Target = [u8]>> Feed<B> {
         match self.direction {
             Direction::Forward => {
                 while let Some(entry) = self.held.first_entry()
-                    && entry.key() + entry.get().len as u64 <= at
+                    && entry.key().1 <= at
                 {
-                    released += entry.remove().len;
+                    released += len(entry.key());
+                    entry.remove();
                 }
             }
             Direction::Reverse => {
                 while let Some(entry) = self.held.last_entry()
-                    && *entry.key() >= at
+                    && entry.key().0 >= at
                 {
-                    released += entry.remove().len;
+                    released += len(entry.key());
+                    entry.remove();
                 }
             }
         }
@@ -227,6 +226,77 @@ impl<B: Deref<Target = [u8]>> Feed<B> {
     }
 }
 
+fn len((offset, end): &(u64, u64)) -> usize {
+    place(*end, *offset)
+}
+
 fn place(at: u64, base: u64) -> usize {
     usize::try_from(at - base).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::crc32c;
+    use crate::format::record::{FileChange, Form, Rows};
+    use crate::segment::active::{ActiveWriter, Moved};
+    use crate::segment::read::{Body, Segment};
+
+    /// Keys of which three pages are committed, and none is in the file.
+    fn three_pages() -> (ActiveWriter, Vec<u8>) {
+        let bytes: Vec<u8> = (0_u64..1536).flat_map(u64::to_le_bytes).collect();
+        let mut writer = ActiveWriter::new(&ActiveWriter::empty(0, 0, 0, 1));
+        let change =
+            FileChange { end: 0, len: bytes.len() as u64, first_chunk: 0, sums: Vec::new(), inline: &bytes };
+        let files = vec![change];
+        let form = Form::Small;
+        writer.apply(&Rows { first_row: 0, rows: 1536, last_key: 1535, form, files, first_keys: Vec::new() });
+        (writer, bytes)
+    }
+
+    fn move_to(writer: &mut ActiveWriter, bytes: &[u8], end: usize) {
+        let sums = vec![crc32c(&bytes[..end])];
+        writer.advance(&[Moved { end: end as u64, first_chunk: 0, sums, first_keys: vec![0] }]);
+    }
+
+    fn joined(feed: &Feed<Vec<u8>>, range: &Range<u64>, view: &View) -> Vec<u8> {
+        feed.pieces(range, view).parts.concat()
+    }
+
+    #[test]
+    fn what_is_here_stays_here_while_its_chunk_is_read_again() {
+        for direction in [Direction::Forward, Direction::Reverse] {
+            let (mut writer, bytes) = three_pages();
+            let segment = Segment { rows: 0..1536, body: Body::Active(Arc::clone(&writer.shared)) };
+            let mut feed = Feed::new(Arc::new(Loaded::active(segment)), 0, 0..12_288, direction);
+            assert!(feed.ahead(16).is_none(), "nothing is in the file");
+            assert!(matches!(feed.supply(&(0..12_288), &feed.view()), Supply::Here));
+            assert_eq!(joined(&feed, &(5..12_288), &feed.view()), bytes[5..]);
+
+            move_to(&mut writer, &bytes, 4096);
+            let before = feed.view();
+            let first = feed.ahead(16).unwrap();
+            assert_eq!((first.offset, first.end()), (0, 4096));
+            feed.ask(&first);
+            assert!(matches!(feed.supply(&(0..6000), &before), Supply::Coming));
+            feed.take(&first, Ok(bytes[..4096].to_vec()));
+            assert!(matches!(feed.supply(&(0..6000), &before), Supply::Here));
+
+            move_to(&mut writer, &bytes, 8192);
+            let now = feed.view();
+            let Supply::Missing(missing) = feed.supply(&(0..6000), &now) else { panic!("D has moved") };
+            assert_eq!(missing, 4096..6000);
+            let again = now.run(missing, 16);
+            assert_eq!((again.offset, again.end()), (0, 8192));
+            feed.ask(&again);
+            assert_eq!(joined(&feed, &(0..6000), &before), bytes[..6000]);
+            assert!(matches!(feed.supply(&(0..6000), &now), Supply::Coming));
+            feed.take(&again, Ok(bytes[..8192].to_vec()));
+            assert!(matches!(feed.supply(&(0..12_288), &now), Supply::Here));
+            assert_eq!(joined(&feed, &(0..12_288), &now), bytes);
+            assert_eq!(feed.held_bytes(), 4096 + 8192);
+            let far = if direction == Direction::Forward { 8192 } else { 0 };
+            assert_eq!((feed.release(far), feed.held_bytes()), (4096 + 8192, 0));
+        }
+    }
 }

@@ -116,10 +116,12 @@ impl Loaded {
     }
 
     /// A finished segment, if these checksums can be of its files.
-    pub(crate) fn finished(segment: Segment, lengths: &[u64], sums: Arc<Sums>) -> Option<Self> {
+    pub(crate) fn finished(segment: Segment, as_named: &Finished, sums: Arc<Sums>) -> Option<Self> {
+        let lengths = &as_named.lengths;
         let fits = |(sums, len): (&Vec<u32>, &u64)| sums.len() as u64 == chunks(*len);
         let all = sums.files.len() == lengths.len() && sums.files.iter().zip(lengths).all(fits);
-        all.then_some(Self { segment, sums: Some(sums) })
+        let begins = sums.first_keys.first() == Some(&as_named.first_key);
+        (all && begins).then_some(Self { segment, sums: Some(sums) })
     }
 
     /// The first keys of the chunks of keys; none for an active segment.

@@ -127,10 +127,10 @@ fn append_many(world: &mut World, keys: impl Iterator<Item = u64>) {
 /// Segments of many chunks of keys: equal keys go on from chunk to chunk and from segment to segment.
 #[test]
 fn equal_keys_across_chunks_and_segments_all_come() {
-    let options = Options::default().segment_rows(40_000).log_bytes(1 << 20).grow_bytes(4096, 1 << 20);
-    for each in [1, 5000, 8192, 100_000] {
+    let options = Options::default().segment_rows(20_000).log_bytes(1 << 20).grow_bytes(4096, 1 << 20);
+    for each in [1, 5000, 100_000] {
         let mut world = World::new(calm_disk(each), one_column(Kind::U32), options.clone());
-        for commit in [30_000_u64, 9_000, 1, 25_000, 3_000, 16_384] {
+        for commit in [15_000_u64, 4_500, 1, 12_500, 3_000, 8192] {
             let base = world.rows.len() as u64;
             append_many(&mut world, (base..base + commit).map(|row| 10 + row / each));
         }
