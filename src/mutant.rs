@@ -1,7 +1,8 @@
 //! The protocol's shortcuts, one by one: each is a way to lose rows, and a test that must catch it.
 //!
 //! Switched on for the current thread by tests (feature `sim`); otherwise a constant `false` that costs nothing.
-//! One branch each, at the place of the rule that it breaks.
+//! One branch each, at the place of the rule that it breaks. Some rules have a second line behind them: those are
+//! switched off together.
 //!
 //! Not here: the tests that catch them (tests/mutants.rs).
 
@@ -11,27 +12,75 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mutant {
+    /// Pages: the one that is not full is written too, at each checkpoint again, and is the tail's only copy.
+    RewritesPages,
     /// Commit: large commits do not sync their data before the record.
     NoDataSync,
     /// Commit: one sync stands for all files.
-    SyncOneFile,
+    SyncsOneFile,
+    /// Commit: the writes of a large commit are not waited for.
+    DataNotAwaited,
+    /// Commit: it is laid out before room is made.
+    LaidOutBeforeRoom,
+    /// Commit: space for a large one is not obtained before it is written.
+    NoSpaceBefore,
+    /// Commit: the record's write is not durable.
+    RecordNotDurable,
+    /// Commit: acknowledged when the record's write has begun.
+    AcknowledgesEarly,
+    /// Commit: shown to readers before its record is durable.
+    ShowsEarly,
+    /// Commit: in memory a large one's inline bytes extend the tail where D did not move.
+    InlineExtends,
     /// Log: it enters the other file without a checkpoint.
     NoLogRule,
+    /// Log: it enters the other file when room is made, before the record is written.
+    EntersEarly,
+    /// Log: the position behind a record that fills its file is the start of the other.
+    PositionMoves,
+    /// Checkpoint: raw files are not synced.
+    NoCheckpointSync,
     /// Checkpoint: D, tails and sums move before the manifest is durable.
     MemoryFirst,
-    /// Publish: the temporary is not synced before its rename.
-    NoManifestSync,
-    /// Publish: the directory is not synced behind the rename.
-    NoDirectorySync,
+    /// Checkpoint: the newest note is not in the manifest.
+    NoteForgotten,
+    /// Roll: the last pages are not padded and written.
+    NoPadding,
     /// Roll: the sums are not synced.
     NoSumsSync,
+    /// Roll: the slot's directory is not synced.
+    NoSlotSync,
+    /// Roll: names that were found are taken for durable.
+    FoundIsDurable,
+    /// Roll and first writer: the store's directory is not synced before the rename.
+    NoNamesSync,
+    /// Roll: a slot that is still named is taken again.
+    SlotTakenAgain,
+    /// Publish: the temporary is not synced before its rename.
+    NoManifestSync,
+    /// Publish: a leftover is written over, not unlinked.
+    LeftoverWrittenOver,
+    /// Publish: the directory is not synced behind the rename.
+    NoDirectorySync,
+    /// Publish: the manifest before is removed before the directory is synced.
+    OldManifestFirst,
     /// Creation: the parent directory is not synced.
     NoParentSync,
-    /// Errors: the writer goes on after one.
-    NoPoison,
-    /// Recovery: directories and files are not synced before they are trusted.
-    NoRecoverySync,
-    /// Recovery: a damaged newest manifest is passed over.
+    /// Creation: log and slot are made before the first manifest.
+    LogBeforeManifest,
+    /// Creation: the log is not synced before it is named.
+    NoLogSync,
+    /// Recovery: the directory is not synced before the manifest is chosen.
+    NoDirectorySyncAtOpen,
+    /// Recovery: the slots' directories are not synced.
+    NoSlotSyncAtOpen,
+    /// Recovery: log and active files are not synced before they are trusted.
+    NoFileSyncAtOpen,
+    /// Recovery: no record begins the new epoch.
+    NoEpochRecord,
+    /// Recovery: a record's epoch may be below the one before.
+    EpochMayFall,
+    /// Recovery: where the newest manifest is damaged, the one before it counts.
     OlderManifest,
     /// Recovery: the record before the manifest's position is not asked for.
     NoRecordBefore,
@@ -39,6 +88,18 @@ pub enum Mutant {
     NoGenerationCheck,
     /// Recovery: a later record behind a missing one is not looked for.
     NoLaterRecord,
+    /// Recovery: of later records only whole ones prove anything.
+    OnlyWholeRecords,
+    /// Recovery: a record need not name the one before it.
+    NoPreviousCheck,
+    /// Errors: the writer goes on after one.
+    NoPoison,
+    /// Errors: closing a poisoned writer makes a checkpoint.
+    PoisonedClose,
+    /// Errors: a sync that failed is asked for again, and believed.
+    SyncRetried,
+    /// Reading: the bytes of raw files are not verified.
+    NoReadCheck,
 }
 
 #[cfg(feature = "sim")]
@@ -48,16 +109,17 @@ mod switch {
     use super::Mutant;
 
     thread_local! {
-        static ON: Cell<Option<Mutant>> = const { Cell::new(None) };
+        /// A bit for each.
+        static ON: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// Breaks one rule, or none, for what this thread does from now on.
-    pub fn set(mutant: Option<Mutant>) {
-        ON.with(|on| on.set(mutant));
+    /// Breaks these rules, and no other, for what this thread does from now on.
+    pub fn set(mutants: &[Mutant]) {
+        ON.with(|on| on.set(mutants.iter().fold(0, |bits, mutant| bits | 1 << *mutant as u64)));
     }
 
     pub(crate) fn is(mutant: Mutant) -> bool {
-        ON.with(Cell::get) == Some(mutant)
+        ON.with(Cell::get) & 1 << mutant as u64 != 0
     }
 }
 

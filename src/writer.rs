@@ -12,11 +12,12 @@ use std::sync::Arc;
 use crate::disk::{Disk, Glommio};
 use crate::error::Result;
 use crate::format::record::Form;
+use crate::mutant::{self, Mutant};
 use crate::options::Options;
 use crate::pending::Pending;
 use crate::schema::Schema;
 use crate::snapshot::Store;
-use crate::store::core::Core;
+use crate::store::core::{Core, Poison};
 use crate::store::create;
 use crate::store::recover::{self, Recovery};
 
@@ -143,6 +144,9 @@ impl<D: Disk> Writer<D> {
                 Form::Small => Vec::new(),
                 Form::Large => core.write_pages(pending, &plan).await?, // 1, 2
             };
+            if mutant::is(Mutant::ShowsEarly) {
+                core.shared.publish_rows(pending.next_row(), pending.pending_note());
+            }
             core.write_record(pending, &plan, moved).await?; // 3
             core.shared.publish_rows(pending.next_row(), pending.pending_note()); // 4
             Ok(())
@@ -180,6 +184,9 @@ impl<D: Disk> Writer<D> {
     /// # Errors
     /// As [`Writer::commit`]; a poisoned writer writes nothing and gives its files back all the same.
     pub async fn close(mut self) -> Result<()> {
+        if mutant::is(Mutant::PoisonedClose) {
+            self.core.poison = Poison::None;
+        }
         let closed = self.core.guard("a close", async |core| core.checkpoint().await).await;
         let released = self.core.release().await;
         closed.and(released)

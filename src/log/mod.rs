@@ -10,8 +10,10 @@
 //! Not here: what is in a record (`format::record`), finding them again (`walk`).
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 use futures::future::join_all;
+use futures::poll;
 
 use crate::disk::{Buffers, Disk, File, Mode, PAGE, TRANSFER_BYTES_MAX, write_all};
 use crate::error::{Error, Refused, Result};
@@ -65,6 +67,15 @@ impl Content<'_> {
     }
 }
 
+/// The position behind a record, in a log whose files have `of` pages: in that record's file, even at its end.
+pub(crate) fn behind(record: Place, pages: u32, of: u32) -> Place {
+    let page = record.page + pages;
+    if page == of && mutant::is(Mutant::PositionMoves) {
+        return Place { file: 1 - record.file, page: 0 };
+    }
+    Place { page, ..record }
+}
+
 /// Opens the two files that a manifest names, durable writes only. A missing one is damage.
 pub(crate) async fn open<D: Disk>(disk: &D, dir: &Path, lock: &D::Lock) -> Result<[LogFile<D::File>; 2]> {
     let [a, b] = NAMES.map(|name| dir.join(name));
@@ -72,7 +83,8 @@ pub(crate) async fn open<D: Disk>(disk: &D, dir: &Path, lock: &D::Lock) -> Resul
 }
 
 async fn open_file<D: Disk>(disk: &D, path: PathBuf, lock: &D::Lock) -> Result<LogFile<D::File>> {
-    match disk.open(&path, Mode::WriteDurable(lock)).await {
+    let durable = !mutant::is(Mutant::RecordNotDurable);
+    match disk.open(&path, if durable { Mode::WriteDurable(lock) } else { Mode::Write(lock) }).await {
         Ok(file) => Ok(LogFile { path, file }),
         Err(error) => Err(match error.kind() {
             std::io::ErrorKind::NotFound => {
@@ -98,7 +110,9 @@ pub(crate) async fn make<D: Disk>(disk: &D, dir: &Path, lock: &D::Lock, pages: u
             let zeros = buffers.take(&file, len);
             buffers.give(write_all(&file, offset, zeros).await.map_err(refused)?);
         }
-        disk.sync_files(&[&file]).await.map_err(|error| Refused::sync(&path, error))?;
+        if !mutant::is(Mutant::NoLogSync) {
+            disk.sync_files(&[&file]).await.map_err(|error| Refused::sync(&path, error))?;
+        }
         file.close().await.map_err(|error| Refused::new("close", &path, error))?;
     }
     Ok(())
@@ -140,14 +154,19 @@ impl<D: Disk> Log<D> {
         if bytes <= TRANSFER_BYTES_MAX {
             let mut buffer = buffers.take(&to.file, bytes);
             checksum = record::encode(&mut buffer, identity, content.rows, content.note);
-            let written = write_all(&to.file, place.offset(), buffer).await;
-            buffers.give(written.map_err(|error| Error::io("write a record to", &to.path, error))?);
+            let write = write_all(&to.file, place.offset(), buffer);
+            if mutant::is(Mutant::AcknowledgesEarly) {
+                let _ = poll!(pin!(write));
+            } else {
+                let written = write.await;
+                buffers.give(written.map_err(|error| Error::io("write a record to", &to.path, error))?);
+            }
         } else {
             let mut whole = vec![0; bytes];
             checksum = record::encode(&mut whole, identity, content.rows, content.note);
             write_parts(to, place.offset(), &whole).await?;
         }
-        let next = Place { file: place.file, page: place.page + pages };
+        let next = behind(place, pages, self.pages);
         let sequence = self.at.sequence + 1;
         self.at = LogPosition { next, last: place, checksum, sequence, epoch: content.epoch };
         Ok(())

@@ -19,6 +19,7 @@ use crate::disk::PAGE;
 use crate::format::manifest;
 use crate::format::record::{Form, Rows};
 use crate::format::{CHUNK, chunks};
+use crate::mutant::{self, Mutant};
 
 /// An active segment as readers see it.
 #[derive(Debug)]
@@ -169,6 +170,9 @@ impl ActiveWriter {
         for ((state, shared), change) in self.files.iter_mut().zip(&self.shared.files).zip(&rows.files) {
             match rows.form {
                 Form::Small => state.tail.append(change.inline),
+                Form::Large if change.end == state.end && mutant::is(Mutant::InlineExtends) => {
+                    state.tail.append(change.inline);
+                }
                 Form::Large => state.tail.restart(change.end, change.inline),
             }
             shared.len.store(state.len(), Ordering::Release);

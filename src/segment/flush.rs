@@ -5,7 +5,10 @@
 //!
 //! Not here: when that counts (`ActiveWriter::apply` and `advance`), space for it (`slot`).
 
+use std::task::Poll;
+
 use futures::StreamExt;
+use futures::poll;
 use futures::stream::FuturesUnordered;
 
 use super::active::{ActiveWriter, Moved};
@@ -75,8 +78,13 @@ pub(crate) async fn flush<D: Disk>(
     buffers: &mut Buffers<D::File>,
 ) -> Result<Vec<Moved>, Refused> {
     let mut sweeps: Vec<Sweep> = (0..ends.len()).map(|file| Sweep::new(active, file)).collect();
-    let mut pieces = pieces(active, ends);
-    let mut unwritten: Vec<u64> = active.files.iter().zip(ends).map(|(state, end)| end - state.end).collect();
+    let reach = match mutant::is(Mutant::RewritesPages) {
+        true => self::ends(active, additions, LastPage::Pad),
+        false => ends.to_vec(),
+    };
+    let mut pieces = pieces(active, &reach);
+    let mut unwritten: Vec<u64> =
+        active.files.iter().zip(&reach).map(|(state, end)| end - state.end).collect();
     let (mut in_flight, mut writes_in_flight) = (FuturesUnordered::new(), 0);
     let mut refused = None;
     loop {
@@ -86,16 +94,23 @@ pub(crate) async fn flush<D: Disk>(
         {
             let mut buffer = buffers.take(&slot.files[piece.file].file, piece.len);
             fill(active, additions, piece, &mut buffer);
-            sweeps[piece.file].take(&buffer, piece.file == 0);
+            sweeps[piece.file].take(&buffer[..piece.below(ends[piece.file])], piece.file == 0);
             in_flight.push(perform(disk, slot, Operation::Write(piece, buffer))); // 1
             writes_in_flight += 1;
         }
-        match in_flight.next().await {
+        let landed = match mutant::is(Mutant::DataNotAwaited) && !additions.is_empty() {
+            true => match poll!(in_flight.next()) {
+                Poll::Ready(landed) => landed,
+                Poll::Pending => None,
+            },
+            false => in_flight.next().await,
+        };
+        match landed {
             Some(Ok(Some((piece, buffer)))) => {
                 buffers.give(buffer);
                 writes_in_flight -= 1;
                 unwritten[piece.file] -= piece.len as u64;
-                if unwritten[piece.file] == 0 && refused.is_none() && !unsynced(piece.file) {
+                if unwritten[piece.file] == 0 && refused.is_none() && !unsynced(piece.file, additions) {
                     in_flight.push(perform(disk, slot, Operation::Sync(piece.file))); // 2
                 }
             }
@@ -116,8 +131,9 @@ pub(crate) async fn flush<D: Disk>(
 }
 
 /// The shortcuts of step 2.
-fn unsynced(file: usize) -> bool {
-    mutant::is(Mutant::NoDataSync) || (file > 0 && mutant::is(Mutant::SyncOneFile))
+fn unsynced(file: usize, additions: &[Addition<'_>]) -> bool {
+    let all = if additions.is_empty() { Mutant::NoCheckpointSync } else { Mutant::NoDataSync };
+    mutant::is(all) || (file > 0 && mutant::is(Mutant::SyncsOneFile))
 }
 
 /// What a flush does to one file.
@@ -141,7 +157,10 @@ async fn perform<D: Disk>(
         }
         Operation::Sync(file) => {
             let of = &slot.files[file];
-            let synced = disk.sync_files(&[&of.file]).await;
+            let mut synced = disk.sync_files(&[&of.file]).await;
+            if synced.is_err() && mutant::is(Mutant::SyncRetried) {
+                synced = disk.sync_files(&[&of.file]).await;
+            }
             synced.map_err(|error| Refused::sync(&of.path, error))?;
             Ok(None)
         }
@@ -154,6 +173,13 @@ struct Piece {
     file: usize,
     offset: u64,
     len: usize,
+}
+
+impl Piece {
+    /// How many of its bytes lie below `end`.
+    fn below(&self, end: u64) -> usize {
+        usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX).min(self.len)
+    }
 }
 
 fn pieces(active: &ActiveWriter, ends: &[u64]) -> impl Iterator<Item = Piece> {

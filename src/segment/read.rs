@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::format::manifest::Finished;
 use crate::format::sums::Sums;
 use crate::format::{CHUNK, chunks, crc32c};
+use crate::mutant::{self, Mutant};
 use crate::schema::Schema;
 
 /// Chunks in the longest run.
@@ -212,7 +213,7 @@ impl Run {
         debug_assert_eq!(bytes.len(), self.len, "a run is read whole");
         let starts = (self.offset..).step_by(CHUNK_BYTES);
         for ((offset, bytes), sum) in starts.zip(bytes.chunks(CHUNK_BYTES)).zip(&self.sums) {
-            if *sum != Some(crc32c(bytes)) {
+            if *sum != Some(crc32c(bytes)) && !mutant::is(Mutant::NoReadCheck) {
                 return Err(offset);
             }
         }

@@ -9,6 +9,7 @@ use futures::future::join_all;
 
 use crate::disk::{Disk, File, Mode, PAGE};
 use crate::error::{Error, Refused, Result};
+use crate::mutant::{self, Mutant};
 use crate::options::Options;
 use crate::schema::Schema;
 
@@ -43,16 +44,21 @@ impl<D: Disk> Slot<D> {
         lock: &D::Lock,
     ) -> Result<Self, Refused> {
         let path = path(dir, number);
-        match disk.create_dir(&path).await {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(Refused::new("make", &path, error));
-            }
-            _ => {}
-        }
+        let found = match disk.create_dir(&path).await {
+            Ok(()) => false,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => true,
+            Err(error) => return Err(Refused::new("make", &path, error)),
+        };
         let slot = Self::open_files(disk, path, schema, || Mode::Create(lock)).await?;
         let files: Vec<&D::File> = slot.files.iter().map(|file| &file.file).collect();
         disk.sync_files(&files).await.map_err(|error| Refused::sync(&slot.path, error))?;
-        for directory in [&slot.path, dir] {
+        if found && mutant::is(Mutant::FoundIsDurable) {
+            return Ok(slot);
+        }
+        for (directory, unsynced) in [(&*slot.path, Mutant::NoSlotSync), (dir, Mutant::NoNamesSync)] {
+            if mutant::is(unsynced) {
+                continue;
+            }
             let synced = disk.sync_dir(directory).await;
             synced.map_err(|error| Refused::sync(directory, error))?;
         }

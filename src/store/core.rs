@@ -105,6 +105,7 @@ impl<D: Disk> Core<D> {
     /// Makes room for what is pending: a roll, a checkpoint, a place in the log, space in the raw files. All that
     /// the commit needs is computed behind that, from the state as it is then.
     pub(crate) async fn make_room(&mut self, pending: &Pending) -> Result<Plan> {
+        let early = mutant::is(Mutant::LaidOutBeforeRoom).then(|| self.ends(pending, self.form(pending)));
         if self.must_roll(pending) {
             self.roll().await?;
         }
@@ -124,8 +125,11 @@ impl<D: Disk> Core<D> {
                 }
             }
         };
-        let ends = self.ends(pending, form);
-        if form == Form::Large {
+        if mutant::is(Mutant::EntersEarly) {
+            self.log.at.next = place;
+        }
+        let ends = early.unwrap_or_else(|| self.ends(pending, form));
+        if form == Form::Large && !mutant::is(Mutant::NoSpaceBefore) {
             let grown = self.slot.grow(&ends, &self.shared.options).await;
             grown.map_err(Refused::before_writing)?;
         }
@@ -303,7 +307,8 @@ impl<D: Disk> Core<D> {
     /// Finishes the active segment and begins the next: a checkpoint that pads each last page, writes the
     /// segment's sums, and names the next slot.
     pub(crate) async fn roll(&mut self) -> Result<()> {
-        let ends = flush::ends(&self.active, &[], LastPage::Pad);
+        let last = if mutant::is(Mutant::NoPadding) { LastPage::Keep } else { LastPage::Pad };
+        let ends = flush::ends(&self.active, &[], last);
         let moved = self.flush_tails(&ends).await?;
         let finished = self.finish(&moved).await.map_err(Refused::before_writing)?;
         let version = self.shared.version();
@@ -358,6 +363,9 @@ impl<D: Disk> Core<D> {
     /// over.
     async fn next_slot(&self, version: &Version) -> Result<(u32, Slot<D>)> {
         let mut taken: Vec<u32> = version.finished.iter().map(|segment| segment.slot).collect();
+        if mutant::is(Mutant::SlotTakenAgain) {
+            taken.clear();
+        }
         taken.push(self.active.shared.slot);
         let mut refused = None;
         for number in (0..).filter(|number| !taken.contains(number)).take(SLOTS_TRIED) {
@@ -374,6 +382,7 @@ impl<D: Disk> Core<D> {
     /// Publishes the next manifest: everything that it names is durable.
     pub(crate) async fn publish(&mut self, finished: Vec<Finished>, active: manifest::Active) -> Result<()> {
         let Shared { disk, dir, id, schema, .. } = &*self.shared;
+        let note = self.shared.newest_note().filter(|_| !mutant::is(Mutant::NoteForgotten));
         let manifest = Manifest {
             store: *id,
             generation: self.generation + 1,
@@ -381,7 +390,7 @@ impl<D: Disk> Core<D> {
             log: manifest::Log { pages: self.log.pages, at: Some(self.log.at) },
             finished,
             active: Some(active),
-            note: self.shared.newest_note().map(|note| note.to_vec()),
+            note: note.map(|note| note.to_vec()),
         };
         publish::publish(disk, dir, &self.lock, &manifest, self.epoch).await?;
         self.leftovers.push(names::manifest(self.generation));

@@ -16,9 +16,11 @@ use crate::error::{Error, Refused, Result};
 use crate::format::CHUNK;
 use crate::format::manifest::{Log, Manifest};
 use crate::format::record;
+use crate::log;
 use crate::mutant::{self, Mutant};
 use crate::options::{NOTE_BYTES_MAX, Options};
 use crate::schema::Schema;
+use crate::segment::slot::Slot;
 
 /// Takes the lock of the store in `dir`.
 pub(super) async fn lock<D: Disk>(disk: &D, dir: &Path) -> Result<D::Lock> {
@@ -52,6 +54,10 @@ pub(crate) async fn create<D: Disk>(disk: &D, dir: &Path, schema: &Schema, optio
     let lock = lock(disk, dir).await?;
     check_empty(disk, dir).await?;
     let pages = u32::try_from(options.log_bytes / PAGE as u64).unwrap_or(u32::MAX);
+    if mutant::is(Mutant::LogBeforeManifest) {
+        log::make(disk, dir, &lock, pages).await.map_err(Refused::before_writing)?;
+        Slot::prepare(disk, dir, 0, schema, &lock).await.map_err(Refused::before_writing)?;
+    }
     let manifest = Manifest {
         store: disk.unique_id().map_err(|error| Error::io("find a name for", dir, error))?,
         generation: 1,

@@ -25,7 +25,11 @@ pub(super) async fn publish<D: Disk>(
 ) -> Result<()> {
     let temporary = dir.join(names::temporary(manifest.generation, epoch));
     // A leftover may still be written to by a dead writer: its name goes, and a new file takes it.
-    match disk.remove(&temporary).await {
+    let removed = match mutant::is(Mutant::LeftoverWrittenOver) {
+        true => Ok(()),
+        false => disk.remove(&temporary).await,
+    };
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(Error::io("remove the leftover", &temporary, error));
         }
@@ -51,6 +55,9 @@ pub(super) async fn publish<D: Disk>(
         }
         return Err(error);
     }
+    if mutant::is(Mutant::OldManifestFirst) {
+        remove_leftovers(disk, dir, &mut vec![names::manifest(manifest.generation - 1)]).await;
+    }
     if !mutant::is(Mutant::NoDirectorySync) {
         disk.sync_dir(dir).await.map_err(|error| Error::io("sync", dir, error))?;
     }
@@ -59,7 +66,9 @@ pub(super) async fn publish<D: Disk>(
 
 async fn write<D: Disk>(disk: &D, lock: &D::Lock, path: &Path, bytes: &[u8]) -> Result<(), Refused> {
     let refused = |error| Refused::new("write", path, error);
-    let file = disk.open(path, Mode::CreateNew(lock)).await.map_err(refused)?;
+    let exclusive = !mutant::is(Mutant::LeftoverWrittenOver);
+    let mode = if exclusive { Mode::CreateNew(lock) } else { Mode::Create(lock) };
+    let file = disk.open(path, mode).await.map_err(refused)?;
     file.grow(bytes.len() as u64).await.map_err(refused)?;
     for (offset, part) in (0..).step_by(TRANSFER_BYTES_MAX).zip(bytes.chunks(TRANSFER_BYTES_MAX)) {
         let mut buffer = file.buffer(part.len());

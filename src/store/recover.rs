@@ -72,7 +72,14 @@ pub(crate) async fn open<D: Disk>(
     let Some(newest) = listing.manifests.last().copied() else {
         return Err(not_yet(dir, &listing));
     };
-    let manifest = read_manifest(&disk, dir, newest).await?;
+    let mut manifest = read_manifest(&disk, dir, newest).await;
+    if let [.., older, _] = listing.manifests[..]
+        && manifest.is_err()
+        && mutant::is(Mutant::OlderManifest)
+    {
+        manifest = read_manifest(&disk, dir, older).await;
+    }
+    let manifest = manifest?;
     if let Some((_, error)) = unsettled.into_iter().find(|(slot, _)| names_slot(&manifest, *slot)) {
         return Err(error);
     }
@@ -152,12 +159,15 @@ async fn settle<D: Disk>(disk: &D, dir: &Path) -> Result<(Listing, Vec<(u32, Err
     };
     let mut unsettled = Vec::new();
     for number in list().await?.slots {
+        if mutant::is(Mutant::NoSlotSyncAtOpen) {
+            continue;
+        }
         let path = slot::path(dir, number);
         if let Err(error) = disk.sync_dir(&path).await {
             unsettled.push((number, Error::io("sync", &path, error)));
         }
     }
-    if !mutant::is(Mutant::NoRecoverySync) {
+    if !mutant::is(Mutant::NoDirectorySyncAtOpen) {
         disk.sync_dir(dir).await.map_err(|error| Error::io("sync", dir, error))?;
     }
     Ok((list().await?, unsettled))
@@ -182,11 +192,7 @@ async fn read_manifest<D: Disk>(disk: &D, dir: &Path, generation: u64) -> Result
         Ok(bytes)
     };
     let bytes = read.await.map_err(|error| Error::io("read", &path, error))?;
-    let mut manifest = Manifest::decode(&bytes, generation);
-    if manifest.is_err() && mutant::is(Mutant::OlderManifest) && generation > 1 {
-        manifest = Manifest::decode(&bytes, generation - 1);
-    }
-    manifest.map_err(|malformed| malformed.at(&path))
+    Manifest::decode(&bytes, generation).map_err(|malformed| malformed.at(&path))
 }
 
 /// Whether every file of every finished segment is there. Their lengths are checked when they are read.
@@ -251,13 +257,29 @@ async fn attach<D: Disk>(
     };
     let slot = Slot::open(&disk, dir, active.slot, &manifest.schema, &lock).await?;
     let core = assemble(disk, dir, lock, options, manifest, at, slot).await?;
-    if !mutant::is(Mutant::NoRecoverySync) {
+    if !mutant::is(Mutant::NoFileSyncAtOpen) {
         let files = core.slot.files.iter().map(|file| &file.file);
         let files: Vec<&D::File> = files.chain(core.log.files.iter().map(|log| &log.file)).collect();
         let synced = core.shared.disk.sync_files(&files).await;
         synced.map_err(|error| Error::io("sync the log and the active files of", dir, error))?;
     }
+    if mutant::is(Mutant::RewritesPages) {
+        check_tails(&core).await?;
+    }
     Ok(core)
+}
+
+/// For the mutant: whether the pages that hold the tails are what the manifest says.
+async fn check_tails<D: Disk>(core: &Core<D>) -> Result<()> {
+    for (number, (file, state)) in core.slot.files.iter().zip(&core.active.files).enumerate() {
+        let mut tail = vec![0; usize::try_from(state.tail_bytes()).unwrap_or(usize::MAX)];
+        core.active.copy_tail(number, state.end, &mut tail);
+        let page = read_exact(&file.file, state.end, if tail.is_empty() { continue } else { PAGE }).await;
+        if !page.is_ok_and(|page| page.starts_with(&tail)) {
+            return Err(Error::corrupt(&file.path, state.end, "the tail's page is damaged"));
+        }
+    }
+    Ok(())
 }
 
 async fn assemble<D: Disk>(
@@ -327,12 +349,12 @@ async fn walk<D: Disk>(core: &mut Core<D>, recovery: &mut Recovery) -> Result<u6
         if let Some(note) = record.note {
             shared.publish_rows(active.shared.first_row + active.rows, Some(note));
         }
-        let next = Place { page: place.page + record.header.pages, ..place };
+        let next = log::behind(place, record.header.pages, log.pages);
         let header = record.header;
         let sequence = header.sequence + 1;
         at = LogPosition { next, last: place, checksum: record.checksum, sequence, epoch: header.epoch };
     }
-    if let End::Torn(place) = begun.end(&at)? {
+    if let End::Torn(place) = begun.end(&at).await? {
         let log = log::NAMES[usize::from(place.file)];
         recovery.dropped = Some(Dropped { log, offset: place.offset() });
     }
@@ -411,6 +433,9 @@ async fn begin_life<D: Disk>(core: &mut Core<D>) -> Result<()> {
             }
         }
     };
+    if mutant::is(Mutant::NoEpochRecord) {
+        return Ok(());
+    }
     write_empty(core, place).await
 }
 
