@@ -1,0 +1,107 @@
+//! What kind of lives are lived, and what they were made of.
+//!
+//! Not here: living them (`random`).
+
+use tidelog::disk::sim::Random;
+
+/// What kind of lives are drawn.
+#[derive(Clone, Debug)]
+pub(crate) struct Choices {
+    /// How many of the crashes are kills; the others are power cuts.
+    pub(crate) kills: f64,
+    /// How probably a dead process's request lands at each event; else as the world has it.
+    pub(crate) late_landing: Option<f64>,
+    /// How probably an operation fails, and how probably space runs out before a call; else drawn.
+    pub(crate) errors: Option<(f64, f64)>,
+    /// How probably the future of a call is dropped.
+    pub(crate) drops: f64,
+    /// Opening for writing takes the file's advisory lock.
+    pub(crate) flocks: bool,
+    /// Once the store is open, a sync that fails forgets what it should have written.
+    pub(crate) lossy: bool,
+    /// The caller goes on with a writer that has failed, or closes it, and looks at no error.
+    pub(crate) careless: bool,
+    /// Commits of the last process, about.
+    pub(crate) last_commits: u64,
+    /// The kind of schema; else drawn.
+    pub(crate) schema: Option<u64>,
+    /// Commits of up to so many bytes ride in the log; else drawn.
+    pub(crate) inline_bytes: Option<u64>,
+    /// Tell what happens.
+    pub(crate) trace: bool,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Choices {
+            kills: 0.4,
+            late_landing: None,
+            errors: None,
+            drops: 0.01,
+            flocks: true,
+            lossy: false,
+            careless: false,
+            last_commits: 6,
+            schema: None,
+            inline_bytes: None,
+            trace: false,
+        }
+    }
+}
+
+impl Choices {
+    /// What kind of life belongs to a seed, where nobody asks for another: most are ordinary.
+    pub(crate) fn of(seed: u64) -> Self {
+        let choices = Choices::default();
+        match Random::new(!seed).below(20) {
+            0 => Choices { kills: 1.0, late_landing: Some(0.002), ..choices },
+            1 => Choices { kills: 0.0, ..choices },
+            2 => Choices { drops: 0.1, ..choices },
+            3 => Choices { errors: Some((0.02, 0.0)), ..choices },
+            4 => Choices { errors: Some((0.0, 0.3)), ..choices },
+            5 => Choices { kills: 0.7, schema: Some(5), ..choices },
+            6 => Choices { errors: Some((0.01, 0.1)), drops: 0.05, inline_bytes: Some(0), ..choices },
+            _ => choices,
+        }
+    }
+}
+
+/// What lives were made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Story {
+    pub(crate) operations: u64,
+    pub(crate) opens: u64,
+    pub(crate) commits: u64,
+    pub(crate) checkpoints: u64,
+    pub(crate) kills: u64,
+    pub(crate) power_cuts: u64,
+    /// Crashes while the store was being opened.
+    pub(crate) in_recovery: u64,
+    pub(crate) fulls: u64,
+    pub(crate) failures: u64,
+    pub(crate) drops: u64,
+    /// Commits whose end nobody had heard: found whole, and not at all.
+    pub(crate) found: u64,
+    pub(crate) absent: u64,
+}
+
+impl Story {
+    /// Both together.
+    pub(crate) fn add(&mut self, other: &Story) {
+        let pairs = [
+            (&mut self.operations, other.operations),
+            (&mut self.opens, other.opens),
+            (&mut self.commits, other.commits),
+            (&mut self.checkpoints, other.checkpoints),
+            (&mut self.kills, other.kills),
+            (&mut self.power_cuts, other.power_cuts),
+            (&mut self.in_recovery, other.in_recovery),
+            (&mut self.fulls, other.fulls),
+            (&mut self.failures, other.failures),
+            (&mut self.drops, other.drops),
+            (&mut self.found, other.found),
+            (&mut self.absent, other.absent),
+        ];
+        pairs.into_iter().for_each(|(sum, more)| *sum += more);
+    }
+}

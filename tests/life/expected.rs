@@ -1,0 +1,90 @@
+//! What a store must hold: every acknowledged commit, and perhaps the one whose end nobody has heard.
+//!
+//! Not here: how it is read (`read`), what happens to it (`random`, `history`).
+
+use tidelog::Schema;
+
+use super::table::Table;
+use super::{Kept, Wrong, keep};
+
+/// Rows and note of one commit.
+#[derive(Clone, Debug)]
+pub(crate) struct Commit {
+    pub(crate) rows: Table,
+    pub(crate) note: Option<Vec<u8>>,
+}
+
+/// What was acknowledged.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    /// The store itself was.
+    pub(crate) created: bool,
+    pub(crate) rows: Table,
+    /// Of the newest commit that carried one.
+    pub(crate) note: Option<Vec<u8>>,
+    /// Begun, and neither acknowledged nor refused.
+    pub(crate) maybe: Option<Commit>,
+}
+
+impl Expected {
+    pub(crate) fn new(schema: &Schema) -> Self {
+        Expected { created: false, rows: Table::new(schema), note: None, maybe: None }
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows.rows() as u64
+    }
+
+    /// A commit is asked for.
+    pub(crate) fn begin(&mut self, commit: Commit) {
+        self.maybe = Some(commit);
+    }
+
+    /// It was acknowledged.
+    pub(crate) fn acknowledge(&mut self) {
+        if let Some(Commit { rows, note }) = self.maybe.take() {
+            self.rows.append(&rows);
+            self.note = note.or(self.note.take());
+        }
+    }
+
+    /// It was refused, and changed nothing.
+    pub(crate) fn withdraw(&mut self) {
+        self.maybe = None;
+    }
+
+    /// Compares with what was found after opening; then that is what there is. Returns whether a commit whose
+    /// end nobody had heard was there.
+    pub(crate) fn settle(&mut self, found: &Table, note: Option<&[u8]>) -> Kept<Option<bool>> {
+        let (base, of_maybe) = (self.rows.rows(), self.maybe.as_ref().map_or(0, |maybe| maybe.rows.rows()));
+        keep(found.rows() >= base, || {
+            format!("acknowledged rows are lost: {} of {base} were found", found.rows())
+        })?;
+        let whole = found.rows() == base || found.rows() == base + of_maybe;
+        keep(whole, || format!("a torn commit: {base} rows, then {} of {of_maybe}", found.rows() - base))?;
+        let maybe = self.maybe.as_ref();
+        if let Some(difference) = self.rows.difference(maybe.map(|maybe| &maybe.rows), found) {
+            return Err(Wrong::new(difference));
+        }
+        let there = if of_maybe > 0 {
+            found.rows() > base
+        } else {
+            maybe.is_some_and(|maybe| maybe.note.is_some() && maybe.note.as_deref() == note)
+        };
+        let result = self.maybe.is_some().then_some(there);
+        if there {
+            self.acknowledge()
+        } else {
+            self.withdraw()
+        }
+        keep(self.note.as_deref() == note, || {
+            format!("the note is {:?}, it should be {:?}", begin(note), begin(self.note.as_deref()))
+        })?;
+        Ok(result)
+    }
+}
+
+/// The beginning of a note.
+fn begin(note: Option<&[u8]>) -> Option<(usize, &[u8])> {
+    note.map(|note| (note.len(), &note[..note.len().min(16)]))
+}

@@ -1,0 +1,306 @@
+//! What a life does with an open store, and what it wants to see then.
+//!
+//! Not here: how a process begins and ends (`random`).
+
+use std::path::Path;
+
+use tidelog::disk::sim::SimDisk;
+use tidelog::{Error, Snapshot, Store, Writer};
+
+use super::{DIR, Did, Life, Trouble, within};
+use crate::life::read::{self, Unread};
+use crate::life::table::{Shape, Table};
+use crate::life::{Kept, Wrong, keep};
+
+impl Life {
+    /// Compares the store with what was acknowledged.
+    pub(super) async fn compare(&mut self, writer: &Writer<SimDisk>) -> Did {
+        self.doing = "comparing";
+        let store = writer.store();
+        let at = store.snapshot();
+        let found = match read::all(&store, &at).await {
+            Ok(found) => found,
+            Err(unread) => return Err(self.unread(unread)),
+        };
+        let shown = self.shown.replace(store).map_or(0, |store| store.rows());
+        keep(found.rows() as u64 >= shown, || {
+            format!("{shown} rows were shown, {} are there", found.rows())
+        })?;
+        match self.expected.settle(&found, at.note())? {
+            Some(true) => self.story.found += 1,
+            Some(false) => self.story.absent += 1,
+            None => {}
+        }
+        keep(writer.note().as_deref() == at.note(), || {
+            "writer and snapshot have different notes".to_owned()
+        })?;
+        if std::mem::take(&mut self.fresh) {
+            let (rows, recovery) = (found.rows() as u64, writer.recovery());
+            keep(recovery.rows == rows, || format!("{recovery:?}, but {rows} rows"))?;
+        }
+        if self.random.below(8) == 0 {
+            let read = read::otherwise(&writer.store(), &at, &found, &mut self.random).await;
+            read.map_err(|unread| self.unread(unread))?;
+        }
+        Ok(())
+    }
+
+    fn unread(&mut self, unread: Unread) -> Trouble {
+        match unread {
+            Unread::Refused(error) => self.refused(&error, false),
+            Unread::Wrong(wrong) => wrong.into(),
+        }
+    }
+
+    /// Holds one more snapshot, or reads one that was held: it has not changed.
+    async fn hold(&mut self, writer: &Writer<SimDisk>) -> Did {
+        self.doing = "reading a snapshot";
+        let store = writer.store();
+        if self.held.is_empty() || self.random.coin() {
+            self.held.push((store.snapshot(), self.expected.rows.rows()));
+            return Ok(());
+        }
+        let (at, rows) = self.held.swap_remove(self.random.index(self.held.len()));
+        self.read_held(&store, &at, rows).await
+    }
+
+    pub(super) async fn read_held(&mut self, store: &Store<SimDisk>, at: &Snapshot, rows: usize) -> Did {
+        let found = match read::all(store, at).await {
+            Ok(found) => found,
+            Err(unread) => return Err(self.unread(unread)),
+        };
+        keep(found.rows() == rows, || format!("a snapshot of {rows} rows has {} now", found.rows()))?;
+        match self.expected.rows.difference(None, &found) {
+            None => Ok(()),
+            Some(difference) => Err(Wrong::new(format!("a snapshot has changed: {difference}")).into()),
+        }
+    }
+
+    // Space.
+
+    /// Perhaps lets space run out.
+    pub(super) fn squeeze(&mut self) -> bool {
+        self.squeezed = self.random.chance(self.errors.1);
+        if self.squeezed {
+            let left = self.random.below(6) * 4096;
+            self.disk.set_space(Some(self.disk.used_space() + left));
+        }
+        self.squeezed
+    }
+
+    pub(super) fn release(&mut self) {
+        self.squeezed = false;
+        self.disk.set_space(None);
+    }
+
+    /// After how many polls a call's future is dropped.
+    pub(super) fn draw_drop(&mut self, last: bool, polls: u64) -> u64 {
+        match !last && self.random.chance(self.choices.drops) {
+            true => self.random.below(polls),
+            false => u64::MAX,
+        }
+    }
+
+    // Work.
+
+    pub(super) async fn act(&mut self, writer: &mut Writer<SimDisk>) -> Did {
+        match self.random.below(100) {
+            0..75 => self.commit(writer, false).await,
+            75..85 => self.checkpoint(writer, false).await,
+            85..88 => self.open_twice().await,
+            88..91 if !self.poisoned => self.compare(writer).await,
+            91..96 => self.hold(writer).await,
+            _ => self.append(writer),
+        }
+    }
+
+    /// Appends rows, perhaps a note.
+    fn append(&mut self, writer: &mut Writer<SimDisk>) -> Did {
+        self.doing = "appending";
+        let bytes = match self.random.below(10) {
+            0..4 => self.random.below(100),
+            4..7 => self.random.below(4000),
+            7..9 => self.random.below(14_000),
+            _ => self.random.below(36_000),
+        };
+        let row = 8 + self.schema.columns().len() as u64 * (10 + self.longest / 2);
+        let rows = usize::try_from(bytes / row + 1).unwrap_or(1);
+        self.commits += 1;
+        let shape = Shape { commit: self.commits, rows, longest: self.longest };
+        let rows = Table::made(&self.schema, shape, self.last_key, &mut self.random);
+        if self.pending.rows.bytes() + rows.bytes() > 60 << 10 {
+            return Ok(());
+        }
+        self.last_key = rows.keys.last().copied().unwrap_or(self.last_key);
+        let start = self.expected.rows() + self.pending.rows.rows() as u64;
+        let one_by_one = rows.rows() < 40 && self.random.coin();
+        let numbers = rows.append_to(writer.pending(), one_by_one);
+        let numbers = numbers.map_err(|error| Wrong::new(format!("append refused: {error}")))?;
+        let end = start + rows.rows() as u64;
+        keep(numbers == (start..end), || format!("rows {start}..{end} were numbered {numbers:?}"))?;
+        self.pending.rows.append(&rows);
+        Ok(())
+    }
+
+    fn add_note(&mut self, writer: &mut Writer<SimDisk>) -> Did {
+        let len = [4, 100, 3000, 4096][self.random.index(4)];
+        let mut note = vec![0; len];
+        self.random.fill(&mut note);
+        writer.pending().note(&note).map_err(|error| Wrong::new(format!("note refused: {error}")))?;
+        self.pending.note = Some(note);
+        Ok(())
+    }
+
+    pub(crate) async fn commit(&mut self, writer: &mut Writer<SimDisk>, last: bool) -> Did {
+        let with_note = self.random.below(8) == 0;
+        if !with_note || self.random.coin() {
+            self.append(writer)?;
+        }
+        if with_note {
+            self.add_note(writer)?;
+        }
+        self.doing = "committing";
+        let before = self.expected.maybe.take();
+        self.expected.begin(self.pending.clone());
+        loop {
+            let squeezed = !last && self.squeeze();
+            let drop_at = self.draw_drop(last, 40);
+            let result = within(drop_at, writer.commit()).await;
+            self.release();
+            match result {
+                Some(Ok(commit)) => return Ok(self.committed(writer, &commit)?),
+                Some(Err(Error::Full { .. })) if squeezed => {
+                    self.story.fulls += 1;
+                    self.full(writer)?;
+                    if self.random.coin() {
+                        self.expected.withdraw();
+                        return Ok(());
+                    }
+                }
+                Some(Err(error)) => {
+                    if matches!(error, Error::Poisoned { .. }) {
+                        self.expected.maybe = before;
+                    }
+                    return Err(self.refused(&error, squeezed));
+                }
+                None => {
+                    self.story.drops += 1;
+                    self.loose = true;
+                    return Err(Trouble::Failed);
+                }
+            }
+        }
+    }
+
+    fn committed(&mut self, writer: &mut Writer<SimDisk>, commit: &tidelog::Commit) -> Kept {
+        let start = self.expected.rows();
+        self.expected.acknowledge();
+        self.story.commits += 1;
+        self.clear_pending();
+        let end = self.expected.rows();
+        keep(commit.rows == (start..end), || {
+            format!("rows {start}..{end} were committed as {:?}", commit.rows)
+        })?;
+        keep(writer.pending().rows() == 0, || "what was committed is still pending".to_owned())?;
+        keep(writer.note().as_deref() == self.expected.note.as_deref(), || "another note is shown".to_owned())
+    }
+
+    /// `Full` has changed nothing.
+    fn full(&mut self, writer: &mut Writer<SimDisk>) -> Kept {
+        let rows = self.pending.rows.rows() as u64;
+        let pending = writer.pending();
+        let same = pending.rows() == rows && pending.next_row() == self.expected.rows() + rows;
+        keep(same, || format!("after Full {} rows are pending, before {rows}", pending.rows()))
+    }
+
+    pub(crate) async fn checkpoint(&mut self, writer: &mut Writer<SimDisk>, last: bool) -> Did {
+        self.doing = "at a checkpoint";
+        let squeezed = !last && self.squeeze();
+        let drop_at = self.draw_drop(last, 40);
+        let result = within(drop_at, writer.checkpoint()).await;
+        self.release();
+        match result {
+            Some(Ok(())) => {
+                self.story.checkpoints += 1;
+                Ok(())
+            }
+            Some(Err(Error::Full { .. })) if squeezed => {
+                self.story.fulls += 1;
+                Ok(self.full(writer)?)
+            }
+            Some(Err(error)) => Err(self.refused(&error, squeezed)),
+            None => {
+                self.story.drops += 1;
+                self.loose = true;
+                Err(Trouble::Failed)
+            }
+        }
+    }
+
+    /// A second writer gets `Locked`, and nothing changes.
+    async fn open_twice(&mut self) -> Did {
+        self.doing = "opening a second writer";
+        let other = self.disk.another_process();
+        let result = Writer::open_on(other.clone(), Path::new(DIR), self.options.clone()).await;
+        let refused = match &result {
+            Err(Error::Locked { .. }) => true,
+            Err(Error::Io { .. }) => self.errors.0 > 0.0,
+            _ => false,
+        };
+        drop(other.kill());
+        keep(refused, || format!("a second writer was answered {result:?}"))?;
+        Ok(())
+    }
+
+    pub(super) async fn close(&mut self, writer: Writer<SimDisk>) -> Did {
+        self.doing = "closing";
+        let squeezed = self.squeeze();
+        let drop_at = self.draw_drop(false, 40);
+        let result = within(drop_at, writer.close()).await;
+        self.release();
+        match result {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(self.refused(&error, squeezed)),
+            None => {
+                self.story.drops += 1;
+                Err(Trouble::Failed)
+            }
+        }
+    }
+
+    /// A store that has seen everything still does all it should.
+    pub(super) async fn last_work(&mut self, writer: Writer<SimDisk>) -> Did {
+        let mut writer = self.open_again(writer).await?;
+        for _ in 0..2 + self.random.below(self.choices.last_commits) {
+            self.commit(&mut writer, true).await?;
+        }
+        if self.random.coin() {
+            self.checkpoint(&mut writer, true).await?;
+            self.commit(&mut writer, true).await?;
+        }
+        let mut writer = self.open_again(writer).await?;
+        if self.random.coin() {
+            return Ok(());
+        }
+        self.clear_pending();
+        self.commit(&mut writer, true).await?;
+        self.doing = "closing";
+        writer.close().await.map_err(|error| self.refused(&error, false))?;
+        let writer = self.open(true).await?;
+        let recovery = writer.recovery().clone();
+        keep(recovery.commits_replayed == 0 && recovery.dropped.is_none(), || {
+            format!("something is left to do after a clean end: {recovery:?}")
+        })?;
+        self.compare(&writer).await
+    }
+
+    /// Nothing is in flight, nothing failed: opening finds exactly what was there.
+    async fn open_again(&mut self, writer: Writer<SimDisk>) -> Did<Writer<SimDisk>> {
+        drop(writer);
+        let writer = self.open(true).await?;
+        let recovery = writer.recovery().clone();
+        keep(recovery.dropped.is_none(), || format!("opening again drops something: {recovery:?}"))?;
+        self.compare(&writer).await?;
+        Ok(writer)
+    }
+}
