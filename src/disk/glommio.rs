@@ -262,17 +262,6 @@ async fn uninterrupted<T>(mut request: impl AsyncFnMut() -> io::Result<T>) -> io
     }
 }
 
-/// H3: what a polled request is answered on a device that cannot poll.
-fn transferred<T>(result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| match error.raw_os_error() {
-        Some(libc::EOPNOTSUPP) => unsupported(
-            "this thread's glommio takes the device for one that can be polled, which happens when its first open \
-             of all is that of an empty file; let tidelog open its store first, or on a thread of its own",
-        ),
-        _ => error,
-    })
-}
-
 thread_local! {
     /// Devices of which this thread's glommio knows that they are not to be polled.
     static UNPOLLED: RefCell<BTreeSet<u64>> = const { RefCell::new(BTreeSet::new()) };
@@ -441,13 +430,13 @@ impl InUse {
             Handle::Reader(file) => file.read_at(offset, len).await.map_err(plain),
             Handle::Writer(_) => self.writer()?.read_at_aligned(offset, len).await.map_err(plain),
         });
-        transferred(read.await)
+        system::transferred(read.await)
     }
 
     async fn write_at(&self, offset: u64, buffer: &Rc<DmaBuffer>) -> io::Result<usize> {
         let file = self.writer()?;
         let write = async || file.write_rc_at(Rc::clone(buffer), offset).await.map_err(plain);
-        transferred(uninterrupted(write).await)
+        system::transferred(uninterrupted(write).await)
     }
 
     async fn allocate(&self, len: u64) -> io::Result<()> {
@@ -511,12 +500,18 @@ impl File for GlommioFile {
         system::assert_transfer(offset, buffer.len());
         let file = self.in_use();
         in_flight(async move {
-            let shared = Rc::new(buffer.0);
+            let (len, shared) = (buffer.len(), Rc::new(buffer.0));
             let count = file.write_at(offset, &shared).await?;
-            // Not seen; a short write would go on from what is in it.
-            let kept = |_| io::Error::other("glommio has kept a buffer that it has written");
-            let buffer = Rc::try_unwrap(shared).map_err(kept)?;
-            Ok((count, GlommioBuffer(buffer)))
+            let buffer = Rc::try_unwrap(shared).map_or_else(
+                |shared| {
+                    // Not seen; what a short write goes on from must be the caller's bytes all the same.
+                    let mut copy = GlommioBuffer::new(len);
+                    copy.copy_from_slice(shared.as_bytes());
+                    copy
+                },
+                GlommioBuffer,
+            );
+            Ok((count, buffer))
         })
         .await
     }

@@ -226,6 +226,18 @@ pub(super) fn not_direct(error: io::Error) -> io::Error {
     }
 }
 
+/// What a read or write came to; says what it means where a polled one met a device that cannot poll (H3 of
+/// `glommio.rs`).
+pub(super) fn transferred<T>(result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP) => unsupported(
+            "this thread's glommio takes the device for one that can be polled, which happens when its first open \
+             of all is that of an empty file; let tidelog open its store first, or on a thread of its own",
+        ),
+        _ => error,
+    })
+}
+
 /// Whether a file lies in tmpfs, which takes O_DIRECT in newer kernels only, and never needs it.
 pub(super) fn is_in_memory(file: &fs::File) -> io::Result<bool> {
     Ok(u64::try_from(fstatfs(file)?.f_type).is_ok_and(|magic| magic == TMPFS_MAGIC))
