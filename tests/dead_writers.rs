@@ -19,9 +19,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use futures::executor::block_on;
 use futures::future::join;
 use nix::fcntl::{FlockArg, OFlag};
-use tidelog::disk::{Disk, File, Glommio, Mode, PAGE};
+use tidelog::disk::{Disk, File, Glommio, Mode, PAGE, Posix};
 use tidelog::{Column, Error, Kind, Options, Schema, Values, Writer};
 
 #[path = "common/hooked.rs"]
@@ -201,7 +202,7 @@ struct Outcome {
 impl Round {
     /// 1. The child commits, and is told to commit again on a disk that has become slow.
     /// 2. It is killed while that is on its way.
-    /// 3. The successor opens at once and commits.
+    /// 3. The successor opens at once, on either disk, and commits.
     /// 4. What is still in the kernel lands; then every acknowledged row is looked at.
     fn play(self, volume: &Volume, throttle: &Throttle) -> Outcome {
         let directory = volume.path().join("store");
@@ -222,7 +223,10 @@ impl Round {
         drop(victim); // 2
         let was_in_flight = is_in_use(&directory).unwrap();
 
-        let succeeded = Glommio::run(succeed(&directory, acknowledged, self.rows)).unwrap(); // 3
+        let succeeded = match self.reads % 2 {
+            0 => block_on(succeed(Posix::default(), &directory, acknowledged, self.rows)), // 3
+            _ => Glommio::run(succeed(Glommio::default(), &directory, acknowledged, self.rows)).unwrap(),
+        };
         throttle.limit(&device, None).unwrap(); // 4
         while volume.unmount().is_err() {
             // A request in the kernel keeps the file system in use.
@@ -256,8 +260,8 @@ fn is_in_use(directory: &Path) -> io::Result<bool> {
 type Lives = Vec<(Range<u64>, u64)>;
 
 /// Opens the store, commits, and is gone without a checkpoint: its records are needed still.
-async fn succeed(directory: &Path, acknowledged: u64, count: u64) -> Result<Lives, Error> {
-    let mut writer = Writer::open(directory, options()).await?;
+async fn succeed<D: Disk>(disk: D, directory: &Path, acknowledged: u64, count: u64) -> Result<Lives, Error> {
+    let mut writer = Writer::open_on(disk, directory, options()).await?;
     let found = writer.recovery().rows;
     assert!(
         found == acknowledged || found == acknowledged + count,
