@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use common::history::{options, row, rows, schema};
-use common::{Cell, DIR, Row, rows_of, run};
+use common::{Cell, DIR, Row, directory, rows_of, run};
 use futures::executor::{LocalPool, block_on};
 use futures::task::LocalSpawnExt;
 use tidelog::disk::sim::{Executor, Fault, Kind, Random, SimDisk, Task};
@@ -524,7 +524,7 @@ fn appenders_work_from_other_threads_on_the_simulated_disk() {
 
 #[test]
 fn appenders_work_from_other_threads_on_posix_calls() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory(false);
     threads(Posix::default(), dir.path().join("store"));
 }
 

@@ -31,3 +31,9 @@ pub(crate) fn run<F: Future>(disk: &SimDisk, future: F) -> F::Output {
         Err(stopped) => panic!("{stopped}"),
     }
 }
+
+/// A real directory: in memory, where a sync costs nothing, unless `on_disk`.
+pub(crate) fn directory(on_disk: bool) -> tempfile::TempDir {
+    let in_memory = if on_disk { None } else { tempfile::tempdir_in("/dev/shm").ok() };
+    in_memory.unwrap_or_else(|| tempfile::tempdir().unwrap())
+}
