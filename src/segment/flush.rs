@@ -19,7 +19,7 @@ use crate::format::{CHUNK, crc32c_extend};
 use crate::mutant::{self, Mutant};
 
 /// Writes in flight at most.
-const WRITES_IN_FLIGHT: usize = 4;
+const WRITES_IN_FLIGHT: usize = 8;
 
 /// New bytes for one raw file.
 #[derive(Clone, Copy, Debug, Default)]
