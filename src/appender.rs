@@ -373,11 +373,12 @@ impl<D: Disk> Committer<D> {
             match self.writer.commit().await {
                 Ok(_) => return Ok(true),
                 Err(error @ Error::Full { .. }) => {
-                    if !self.gate.0.wanted().await {
-                        return Ok(false);
-                    }
+                    // Those who came before it was tried; the next one has it tried again first.
                     while let Some(request) = self.gate.0.take() {
                         request.refuse(error.clone());
+                    }
+                    if !self.gate.0.wanted().await {
+                        return Ok(false);
                     }
                 }
                 Err(error) => {
