@@ -21,6 +21,7 @@ mod skip;
 mod startup;
 
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::executor::block_on;
@@ -63,12 +64,23 @@ fn directory_in_memory() -> Option<TempDir> {
     directory.map_err(|error| say_skipped("/dev/shm", &error.to_string())).ok()
 }
 
+/// A child holds copies of all descriptors, and so of all locks, from its fork to its exec: no case runs meanwhile.
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// Runs what forks, while no case runs.
+fn alone<T>(forks: impl FnOnce() -> T) -> T {
+    let _alone = FORKS.write().unwrap_or_else(PoisonError::into_inner);
+    forks()
+}
+
 fn on_posix(directory: &TempDir, case: impl AsyncFn(&Posix, &Path)) {
+    let _no_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
     block_on(case(&Posix::default(), directory.path()));
 }
 
 fn on_glommio(directory: &TempDir, case: impl AsyncFn(&Glommio, &Path)) {
     if !skips(&[Need::IoUring]) {
+        let _no_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
         Glommio::run(case(&Glommio::default(), directory.path())).unwrap();
     }
 }

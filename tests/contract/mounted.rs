@@ -51,13 +51,13 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         // Lazily: a test that failed may have left files open.
-        let _ = Command::new("umount").arg("-l").arg(self.point.path()).status();
+        let _ = crate::alone(|| Command::new("umount").arg("-l").arg(self.point.path()).status());
     }
 }
 
 /// A root without the rights to mount is one more machine that lacks something.
 fn succeeds(mut command: Command) -> bool {
-    let output = command.output().unwrap();
+    let output = crate::alone(|| command.output()).unwrap();
     if !output.status.success() {
         say_skipped(&format!("{command:?}"), String::from_utf8_lossy(&output.stderr).trim());
     }

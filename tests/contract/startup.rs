@@ -56,7 +56,7 @@ fn too_little_locked_memory_is_said_with_its_remedy() {
         setrlimit(Resource::Memlock, Rlimit { current: Some(256 << 10), maximum: Some(256 << 10) }).unwrap();
         refused(&["262144", "524288", "ulimit -l", "LimitMEMLOCK"]);
     } else if !skips(&[Need::IoUring]) {
-        passes(&child(TEST).output().unwrap());
+        passes(&crate::alone(|| child(TEST).output()).unwrap());
     }
 }
 
@@ -68,7 +68,7 @@ fn too_few_open_files_are_said_with_their_remedy() {
         setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum: Some(3) }).unwrap();
         refused(&["ulimit -n"]);
     } else if !skips(&[Need::IoUring]) {
-        passes(&child(TEST).output().unwrap());
+        passes(&crate::alone(|| child(TEST).output()).unwrap());
     }
 }
 
@@ -99,7 +99,7 @@ fn a_forbidden_io_uring_is_said_with_its_remedy() {
         let mut python = Command::new("python3");
         python.args(["-c", FILTER, &errno.to_string()]).arg(std::env::current_exe().unwrap());
         python.args(arguments(TEST)).env(CHILD, TEST).env("TIDELOG_TEST_EXPECTS", expected);
-        match python.output() {
+        match crate::alone(|| python.output()) {
             Ok(output) => passes(&output),
             Err(error) => return say_skipped("python3", &error.to_string()),
         }
@@ -135,7 +135,7 @@ fn an_ordinary_user_can_do_everything() {
     }
     let mut child = child(TEST);
     child.uid(NOBODY).gid(NOBODY).current_dir("/").env("TMPDIR", "/tmp");
-    match child.output() {
+    match crate::alone(|| child.output()) {
         Ok(output) => passes(&output),
         Err(error) => say_skipped("a test binary that everybody may run", &error.to_string()),
     }
