@@ -27,6 +27,8 @@ pub(crate) struct Choices {
     pub(crate) schema: Option<u64>,
     /// Commits of up to so many bytes ride in the log; else drawn.
     pub(crate) inline_bytes: Option<u64>,
+    /// Records and commits of more than one write may bring, 1 MiB.
+    pub(crate) huge: bool,
     /// Tell what happens.
     pub(crate) trace: bool,
 }
@@ -44,6 +46,7 @@ impl Default for Choices {
             last_commits: 6,
             schema: None,
             inline_bytes: None,
+            huge: false,
             trace: false,
         }
     }
@@ -53,7 +56,12 @@ impl Choices {
     /// What kind of life belongs to a seed, where nobody asks for another: most are ordinary.
     pub(crate) fn of(seed: u64) -> Self {
         let choices = Choices::default();
-        match Random::new(!seed).below(20) {
+        let mut random = Random::new(!seed);
+        // These cost as much as dozens of others.
+        if random.below(250) == 0 {
+            return Choices { huge: true, ..choices };
+        }
+        match random.below(20) {
             0 => Choices { kills: 1.0, late_landing: Some(0.002), ..choices },
             1 => Choices { kills: 0.0, ..choices },
             2 => Choices { drops: 0.1, ..choices },
@@ -83,6 +91,11 @@ pub(crate) struct Story {
     /// Commits whose end nobody had heard: found whole, and not at all.
     pub(crate) found: u64,
     pub(crate) absent: u64,
+    /// Acknowledged commits of more than one write, 1 MiB.
+    pub(crate) huge: u64,
+    /// Lives at whose end there were several segments, and raw files of several chunks.
+    pub(crate) rolled: u64,
+    pub(crate) chunked: u64,
 }
 
 impl Story {
@@ -101,6 +114,9 @@ impl Story {
             (&mut self.drops, other.drops),
             (&mut self.found, other.found),
             (&mut self.absent, other.absent),
+            (&mut self.huge, other.huge),
+            (&mut self.rolled, other.rolled),
+            (&mut self.chunked, other.chunked),
         ];
         pairs.into_iter().for_each(|(sum, more)| *sum += more);
     }

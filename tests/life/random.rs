@@ -54,6 +54,8 @@ pub(crate) struct Life {
     commits: u64,
     last_key: u64,
     longest: u64,
+    /// Segments do not roll, so that files become long.
+    roomy: bool,
     /// How probably an operation fails, how probably space runs out.
     errors: (f64, f64),
     /// Space has run out.
@@ -80,6 +82,10 @@ pub(crate) fn live(seed: u64, choices: &Choices) -> Kept<Story> {
     let mut life = Life::new(seed, choices)?;
     let lived = life.run();
     lived.map_err(|wrong| life.blame(wrong))?;
+    let files = life.disk.files();
+    let raw = files.iter().filter(|(path, _)| path.starts_with(DIR) && path.components().count() == 5);
+    life.story.rolled = u64::from(raw.clone().any(|(path, _)| path.ends_with("raw-1/keys")));
+    life.story.chunked = u64::from(raw.clone().any(|(_, len)| *len > 64 << 10));
     Ok(life.story)
 }
 
@@ -130,7 +136,8 @@ impl Life {
             pending: Commit { rows: Table::new(&schema), note: None },
             commits: 1 << 32 | expected.rows(),
             last_key: last_key.max(maybe_key.unwrap_or(0)),
-            longest: [0, 3, 40, 300][random.index(4)],
+            longest: [0, 3, 40, 300, 2000][random.index(5)],
+            roomy: random.below(4) == 0,
             errors,
             squeezed: false,
             loose: false,
@@ -160,6 +167,7 @@ impl Life {
         let (disk, expected) = (self.disk.fork(1), self.expected.clone());
         let random = self.random.clone();
         let mut twin = Life::in_world(disk, expected, self.schema.clone(), random.clone(), &choices);
+        twin.roomy = self.roomy;
         (twin.random, twin.options) = (random, self.options.clone());
         (twin.commits, twin.last_key, twin.longest) = (self.commits + 1000, self.last_key, self.longest);
         twin
@@ -263,14 +271,24 @@ impl Life {
     }
 
     fn draw_options(&mut self) -> Options {
-        let inline_bytes = self.choices.inline_bytes;
+        let (inline_bytes, roomy) = (self.choices.inline_bytes, self.roomy);
         let mut pick = |values: &[u64]| values[self.random.index(values.len())];
+        if self.choices.huge {
+            return Options::default()
+                .log_bytes(4 << 20)
+                .inline_bytes(pick(&[600, 2 << 20, 2 << 20]))
+                .memory_bytes(pick(&[4 << 20, 16 << 20]))
+                .segment_bytes(pick(&[1 << 20, 1 << 30]))
+                .grow_bytes(64 << 10, pick(&[64 << 10, 1 << 20]));
+        }
+        let rows = pick(if roomy { &[1 << 20] } else { &[50, 400, 2000, 1 << 20] });
+        let bytes = pick(if roomy { &[1 << 30] } else { &[8 << 10, 40 << 10, 1 << 30] });
         Options::default()
             .log_bytes(64 << 10)
             .inline_bytes(inline_bytes.unwrap_or_else(|| pick(&[0, 600, 4 << 10, 16 << 10, 16 << 10])))
             .memory_bytes(pick(&[64 << 10, 96 << 10, 1 << 20, 1 << 20]))
-            .segment_rows(pick(&[50, 400, 2000, 1 << 20]))
-            .segment_bytes(pick(&[8 << 10, 40 << 10, 1 << 30]))
+            .segment_rows(rows)
+            .segment_bytes(bytes)
             .grow_bytes(pick(&[4 << 10, 16 << 10]), 64 << 10)
     }
 

@@ -118,6 +118,7 @@ impl Life {
     fn append(&mut self, writer: &mut Writer<SimDisk>) -> Did {
         self.doing = "appending";
         let bytes = match self.random.below(10) {
+            5.. if self.choices.huge => self.random.below(4_000_000),
             0..4 => self.random.below(100),
             4..7 => self.random.below(4000),
             7..9 => self.random.below(14_000),
@@ -128,7 +129,8 @@ impl Life {
         self.commits += 1;
         let shape = Shape { commit: self.commits, rows, longest: self.longest };
         let rows = Table::made(&self.schema, shape, self.last_key, &mut self.random);
-        if self.pending.rows.bytes() + rows.bytes() > 60 << 10 {
+        let most = if self.choices.huge { 3 << 20 } else { 60 << 10 };
+        if self.pending.rows.bytes() + rows.bytes() > most {
             return Ok(());
         }
         self.last_key = rows.keys.last().copied().unwrap_or(self.last_key);
@@ -196,6 +198,7 @@ impl Life {
         let start = self.expected.rows();
         self.expected.acknowledge();
         self.story.commits += 1;
+        self.story.huge += u64::from(self.pending.rows.bytes() > 1 << 20);
         self.clear_pending();
         let end = self.expected.rows();
         keep(commit.rows == (start..end), || {
@@ -210,7 +213,10 @@ impl Life {
         let rows = self.pending.rows.rows() as u64;
         let pending = writer.pending();
         let same = pending.rows() == rows && pending.next_row() == self.expected.rows() + rows;
-        keep(same, || format!("after Full {} rows are pending, before {rows}", pending.rows()))
+        keep(same, || format!("after Full {} rows are pending, before {rows}", pending.rows()))?;
+        let (shown, note) = (writer.store().rows(), writer.note());
+        let same = shown == self.expected.rows() && note.as_deref() == self.expected.note.as_deref();
+        keep(same, || format!("after Full {shown} rows are shown"))
     }
 
     pub(crate) async fn checkpoint(&mut self, writer: &mut Writer<SimDisk>, last: bool) -> Did {
