@@ -10,29 +10,41 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use tidelog::disk::Glommio;
+use tidelog::disk::Disk;
 use tidelog::{Column, Data, KeyUnit, Kind, Options, Schema, Store, Values, Writer};
 
-/// Rows unless told.
-pub(crate) const ROWS: u64 = 2_000_000;
+use crate::disk::OnDisk;
 
 /// Rows of one commit.
 const BATCH: u64 = 65_536;
 
 const VENUES: [&str; 4] = ["north", "south", "east", "west"];
 
-/// Runs the demo in `dir`, or in a temporary directory that goes afterwards.
-pub(crate) fn run(rows: u64, dir: Option<PathBuf>) -> Result<()> {
-    if let Some(dir) = dir {
-        return Glommio::run(demo(rows, &dir))?;
-    }
-    let dir = tempfile::Builder::new().prefix("tidelog-demo-").tempdir();
-    let dir = dir.context("could not make a temporary directory; name one with --dir")?;
-    Glommio::run(demo(rows, dir.path()))??;
-    dir.close().context("could not remove the temporary directory")
+/// Make a feed of trades, ingest it durably, scan it, print the rates
+#[derive(clap::Args)]
+#[command(before_help = "example:  tidelog demo --rows 1000000")]
+pub(crate) struct Demo {
+    /// How many rows
+    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    rows: u64,
+    /// Where the store is made, and stays; a temporary directory that goes afterwards unless told
+    #[arg(long)]
+    dir: Option<PathBuf>,
 }
 
-async fn demo(rows: u64, dir: &Path) -> Result<()> {
+impl OnDisk for Demo {
+    async fn run<D: Disk>(self, disk: D) -> Result<()> {
+        if let Some(dir) = &self.dir {
+            return demo(disk, self.rows, dir).await;
+        }
+        let dir = tempfile::Builder::new().prefix("tidelog-demo-").tempdir();
+        let dir = dir.context("could not make a temporary directory; name one with --dir")?;
+        demo(disk, self.rows, dir.path()).await?;
+        dir.close().context("could not remove the temporary directory")
+    }
+}
+
+async fn demo<D: Disk>(disk: D, rows: u64, dir: &Path) -> Result<()> {
     let mut out = stdout().lock();
     let schema = Schema::new([
         Column::new("price", Kind::F64),
@@ -40,7 +52,7 @@ async fn demo(rows: u64, dir: &Path) -> Result<()> {
         Column::new("venue", Kind::Text),
     ])?;
     let schema = schema.key_unit(KeyUnit::Nanoseconds);
-    let mut writer = Writer::create(dir, schema, Options::default()).await?;
+    let mut writer = Writer::create_on(disk.clone(), dir, schema, Options::default()).await?;
     writeln!(out, "{rows} trades: price f64, size u32, venue text; {BATCH} in a commit")?;
     let (mut feed, mut sent) = (Feed::new(), Totals::default());
     let begun = Instant::now();
@@ -54,7 +66,7 @@ async fn demo(rows: u64, dir: &Path) -> Result<()> {
     writer.close().await?;
 
     let begun = Instant::now();
-    let writer = Writer::open(dir, Options::default()).await?;
+    let writer = Writer::open_on(disk, dir, Options::default()).await?;
     writeln!(out, "{:<20}{:>10.1} ms", "opened again", begun.elapsed().as_secs_f64() * 1e3)?;
     let begun = Instant::now();
     let found = scan(&writer.store()).await?;
@@ -82,7 +94,7 @@ impl Totals {
     }
 }
 
-async fn scan(store: &Store) -> Result<Totals> {
+async fn scan<D: Disk>(store: &Store<D>) -> Result<Totals> {
     let (snapshot, reader) = (store.snapshot(), store.reader());
     let (mut scan, mut found) = (reader.scan(&snapshot, ..), Totals::default());
     while let Some(batch) = scan.next().await? {

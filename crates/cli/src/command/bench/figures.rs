@@ -21,7 +21,7 @@ use super::report::{self, Report, median, quantile};
 const LONG_ENOUGH: Duration = Duration::from_secs(10);
 
 /// What every figure needs.
-pub(crate) struct Bench<'a, D> {
+pub(crate) struct Figures<'a, D> {
     pub(crate) disk: D,
     pub(crate) dir: &'a Path,
     pub(crate) floor: &'a Written,
@@ -29,7 +29,7 @@ pub(crate) struct Bench<'a, D> {
     pub(crate) time: Duration,
 }
 
-impl<'a, D: Disk> Bench<'a, D> {
+impl<'a, D: Disk> Figures<'a, D> {
     pub(crate) fn new(disk: D, dir: &'a Path, floor: &'a Written, rows: u64, quick: bool) -> Self {
         Self { disk, dir, floor, rows, time: if quick { LONG_ENOUGH / 20 } else { LONG_ENOUGH } }
     }

@@ -2,41 +2,73 @@
 //!
 //! Not here: peers (other stores), figures of what this version does not have yet.
 
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use tidelog::disk::Disk;
+
+use crate::disk::{Engine, OnDisk};
 
 mod data;
 mod figures;
 mod floors;
 mod report;
 
-use figures::Bench;
+use figures::Figures;
 use floors::Written;
 use report::Report;
 
-/// Rows of the large ingest unless told.
-pub(crate) const ROWS: u64 = 20_000_000;
+/// Measure what the disk can do, then the store, as ratios; 4 GiB are written for it
+#[derive(clap::Args)]
+#[command(before_help = "example:  tidelog bench --dir /data --rows 5000000")]
+pub(crate) struct Bench {
+    /// An existing directory on the disk to be measured; what is made in it goes afterwards
+    #[arg(long, default_value_os_t = std::env::temp_dir(), hide_default_value = true)]
+    dir: PathBuf,
+    /// Rows of the large ingest
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    rows: u64,
+    /// Only this figure
+    #[arg(long, value_name = "NAME", value_parser = FIGURES)]
+    only: Option<String>,
+    /// Print one object with stable names
+    #[arg(long)]
+    json: bool,
+    /// A twentieth of the time: to see that it works, not to quote
+    #[arg(long)]
+    quick: bool,
+}
 
-/// What to measure.
-pub(crate) struct Request {
-    /// An existing directory on the disk to be measured; what is made in it goes afterwards.
-    pub(crate) dir: PathBuf,
-    /// Rows of the large ingest.
-    pub(crate) rows: u64,
-    /// Only the figure of this name.
-    pub(crate) only: Option<String>,
-    /// A twentieth of the time: to see that it works, not to quote.
-    pub(crate) quick: bool,
+/// What `--only` takes.
+const FIGURES: [&str; 6] = ["append_1", "batch_1000", "batch_65536", "group_64", "scan_cold", "open"];
+
+impl Bench {
+    pub(crate) fn run(self, engine: Engine) -> Result<()> {
+        engine.run(Measure { request: self, engine })
+    }
+}
+
+/// What was asked for, and the disk's name.
+struct Measure {
+    request: Bench,
+    engine: Engine,
+}
+
+impl OnDisk for Measure {
+    async fn run<D: Disk>(self, disk: D) -> Result<()> {
+        let (text, json) = measure(disk, self.engine.name(), &self.request).await?;
+        let shown = if self.request.json { format!("{json}\n") } else { text };
+        Ok(stdout().write_all(shown.as_bytes())?)
+    }
 }
 
 /// Measures, and returns the report as text and as JSON.
-pub(crate) async fn run<D: Disk>(disk: D, engine: &str, request: &Request) -> Result<(String, String)> {
+async fn measure<D: Disk>(disk: D, engine: &str, request: &Bench) -> Result<(String, String)> {
     let dir = tempfile::Builder::new().prefix("tidelog-bench-").tempdir_in(&request.dir);
     let dir = dir.with_context(|| format!("could not make a directory in {}", request.dir.display()))?;
     let floor = Written::new(dir.path(), if request.quick { 256 << 20 } else { 4 << 30 })?;
-    let bench = Bench::new(disk, dir.path(), &floor, request.rows, request.quick);
+    let bench = Figures::new(disk, dir.path(), &floor, request.rows, request.quick);
     let mut report = Report::default();
     let wanted = |name: &str| request.only.as_deref().is_none_or(|only| only == name);
     if wanted("append_1") {
