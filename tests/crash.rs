@@ -109,8 +109,19 @@ fn random_lives_keep_every_acknowledged_row() {
     }
     println!("{all:?}");
     let Story { kills, power_cuts, in_recovery, fulls, failures, drops, found, absent, .. } = all;
-    let counts =
-        [kills, power_cuts, in_recovery, fulls, failures, drops, found, absent, all.rolled, all.chunked];
+    let counts = [
+        kills,
+        power_cuts,
+        in_recovery,
+        fulls,
+        failures,
+        drops,
+        found,
+        absent,
+        all.callers,
+        all.rolled,
+        all.chunked,
+    ];
     assert!(counts.iter().all(|count| *count >= 100), "{all:?}");
     assert!(all.huge >= 20, "{all:?}");
 }

@@ -91,6 +91,8 @@ pub(crate) struct Story {
     /// Commits whose end nobody had heard: found whole, and not at all.
     pub(crate) found: u64,
     pub(crate) absent: u64,
+    /// Callers of an `Appender` whose rows were acknowledged.
+    pub(crate) callers: u64,
     /// Acknowledged commits of more than one write, 1 MiB.
     pub(crate) huge: u64,
     /// Lives at whose end there were several segments, and raw files of several chunks.
@@ -114,6 +116,7 @@ impl Story {
             (&mut self.drops, other.drops),
             (&mut self.found, other.found),
             (&mut self.absent, other.absent),
+            (&mut self.callers, other.callers),
             (&mut self.huge, other.huge),
             (&mut self.rolled, other.rolled),
             (&mut self.chunked, other.chunked),

@@ -2,6 +2,8 @@
 //!
 //! Not here: how it is read (`read`), what happens to it (`random`, `history`).
 
+use std::collections::VecDeque;
+
 use tidelog::Schema;
 
 use super::table::Table;
@@ -24,38 +26,56 @@ pub(crate) struct Expected {
     pub(crate) note: Option<Vec<u8>>,
     /// Begun, and neither acknowledged nor refused.
     pub(crate) maybe: Option<Commit>,
+    /// Others that may follow that one, in this order.
+    queue: VecDeque<Commit>,
 }
 
 impl Expected {
     pub(crate) fn new(schema: &Schema) -> Self {
-        Expected { created: false, rows: Table::new(schema), note: None, maybe: None }
+        Expected { created: false, rows: Table::new(schema), note: None, maybe: None, queue: VecDeque::new() }
     }
 
     pub(crate) fn rows(&self) -> u64 {
         self.rows.rows() as u64
     }
 
-    /// A commit is asked for.
-    pub(crate) fn begin(&mut self, commit: Commit) {
-        self.maybe = Some(commit);
+    /// Rows, if what was asked for first is there.
+    fn maybe_end(&self) -> usize {
+        self.rows.rows() + self.maybe.as_ref().map_or(0, |maybe| maybe.rows.rows())
     }
 
-    /// It was acknowledged.
+    /// A commit is asked for.
+    pub(crate) fn begin(&mut self, commit: Commit) {
+        self.begin_all(VecDeque::from([commit]));
+    }
+
+    /// Several are: the first of them, or the first two, and so on, will be there.
+    pub(crate) fn begin_all(&mut self, commits: VecDeque<Commit>) {
+        self.queue = commits;
+        self.maybe = self.queue.pop_front();
+    }
+
+    /// The first that was asked for was acknowledged.
     pub(crate) fn acknowledge(&mut self) {
         if let Some(Commit { rows, note }) = self.maybe.take() {
             self.rows.append(&rows);
             self.note = note.or(self.note.take());
         }
+        self.maybe = self.queue.pop_front();
     }
 
-    /// It was refused, and changed nothing.
+    /// What was asked for was refused, and changed nothing.
     pub(crate) fn withdraw(&mut self) {
+        self.queue.clear();
         self.maybe = None;
     }
 
     /// Compares with what was found after opening; then that is what there is. Returns whether a commit whose
     /// end nobody had heard was there.
     pub(crate) fn settle(&mut self, found: &Table, note: Option<&[u8]>) -> Kept<Option<bool>> {
+        while !self.queue.is_empty() && self.maybe_end() < found.rows() {
+            self.acknowledge();
+        }
         let (base, of_maybe) = (self.rows.rows(), self.maybe.as_ref().map_or(0, |maybe| maybe.rows.rows()));
         keep(found.rows() >= base, || {
             format!("acknowledged rows are lost: {} of {base} were found", found.rows())
@@ -74,9 +94,8 @@ impl Expected {
         let result = self.maybe.is_some().then_some(there);
         if there {
             self.acknowledge()
-        } else {
-            self.withdraw()
         }
+        self.withdraw();
         keep(self.note.as_deref() == note, || {
             format!("the note is {:?}, it should be {:?}", begin(note), begin(self.note.as_deref()))
         })?;

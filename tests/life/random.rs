@@ -4,7 +4,7 @@
 //! acknowledged, works until it closes, fails, or is stopped at some operation of the disk, and then is killed or
 //! loses its power. The last one meets no mishap: all that was acknowledged must be there, and the store goes on.
 //!
-//! Not here: what a process does with an open store (`acts`), rows (`table`), what they must be (`expected`).
+//! Not here: what a process does with an open store (`acts`, `group`), rows (`table`), what they must be (`expected`).
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -19,6 +19,7 @@ use super::table::{self, Table};
 use super::{Kept, Wrong, keep};
 
 mod acts;
+mod group;
 
 /// The store's directory.
 pub(crate) const DIR: &str = "/data/store";
@@ -312,6 +313,7 @@ impl Life {
                     self.loose = true;
                     return Ok(());
                 }
+                2..4 if !self.choices.careless => writer = self.share(writer).await?,
                 _ => {}
             }
             match self.act(&mut writer).await {

@@ -25,6 +25,8 @@ use tidelog::disk::sim::Moment;
 /// Failures that are looked at before it stops.
 const FAILURES_MAX: usize = 20;
 
+const USAGE: &str = "torture [lives|damage|history] [count] [first seed]";
+
 /// What is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
@@ -57,12 +59,21 @@ fn main() -> ExitCode {
         Some("damage") => What::Damage,
         Some("history") => What::History,
         Some(other) => {
-            eprintln!("torture [lives|damage|history] [count] [first seed], not {other}");
+            eprintln!("{USAGE}, not {other}");
             return ExitCode::FAILURE;
         }
     };
-    let number = |index: usize| arguments.get(index).and_then(|text| text.parse::<u64>().ok());
-    match Campaign::new(what, number(1), number(2).unwrap_or(0)) {
+    let mut numbers = [None; 2];
+    for (number, text) in numbers.iter_mut().zip(arguments.iter().skip(1)) {
+        match text.parse::<u64>() {
+            Ok(parsed) => *number = Some(parsed),
+            Err(error) => {
+                eprintln!("{USAGE}: {text}: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    match Campaign::new(what, numbers[0], numbers[1].unwrap_or(0)) {
         Ok(campaign) => campaign.run(),
         Err(wrong) => {
             eprintln!("{wrong}");
@@ -140,7 +151,7 @@ impl Campaign {
             };
             self.played.fetch_add(1, Ordering::Relaxed);
             if let Some(wrong) = wrong {
-                let again = format!("torture {:?} 1 {seed}", self.what).to_lowercase();
+                let again = format!("{:?} 1 {seed}", self.what).to_lowercase();
                 println!(
                     "WRONG: {wrong}\n  again: TORTURE_TRACE=1 cargo run --release -p tidelog-torture -- {again}"
                 );

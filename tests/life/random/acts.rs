@@ -114,9 +114,8 @@ impl Life {
         }
     }
 
-    /// Appends rows, perhaps a note.
-    fn append(&mut self, writer: &mut Writer<SimDisk>) -> Did {
-        self.doing = "appending";
+    /// Rows behind those that were thought of before.
+    pub(super) fn draw_rows(&mut self) -> Table {
         let bytes = match self.random.below(10) {
             5.. if self.choices.huge => self.random.below(4_000_000),
             0..4 => self.random.below(100),
@@ -128,9 +127,18 @@ impl Life {
         let rows = usize::try_from(bytes / row + 1).unwrap_or(1);
         self.commits += 1;
         let shape = Shape { commit: self.commits, rows, longest: self.longest };
-        let rows = Table::made(&self.schema, shape, self.last_key, &mut self.random);
-        let most = if self.choices.huge { 3 << 20 } else { 60 << 10 };
-        if self.pending.rows.bytes() + rows.bytes() > most {
+        Table::made(&self.schema, shape, self.last_key, &mut self.random)
+    }
+
+    /// Bytes of pending rows that are within every life's `memory_bytes`.
+    pub(super) fn pending_max(&self) -> usize {
+        if self.choices.huge { 3 << 20 } else { 60 << 10 }
+    }
+
+    fn append(&mut self, writer: &mut Writer<SimDisk>) -> Did {
+        self.doing = "appending";
+        let rows = self.draw_rows();
+        if self.pending.rows.bytes() + rows.bytes() > self.pending_max() {
             return Ok(());
         }
         self.last_key = rows.keys.last().copied().unwrap_or(self.last_key);
