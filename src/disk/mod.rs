@@ -102,6 +102,10 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// else may be assumed of any other file.
     async fn sync_files(&self, files: &[&Self::File]) -> io::Result<()>;
 
+    /// Lets requests that were made so far reach the device before the caller computes on. A disk whose requests
+    /// are with the device as soon as they are made does nothing.
+    async fn submit(&self) {}
+
     /// Sixteen bytes that no other store has.
     fn unique_id(&self) -> io::Result<[u8; 16]>;
 

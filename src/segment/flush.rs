@@ -88,22 +88,24 @@ pub(crate) async fn flush<D: Disk>(
     let (mut in_flight, mut writes_in_flight) = (FuturesUnordered::new(), 0);
     let mut refused = None;
     loop {
-        while refused.is_none()
-            && writes_in_flight < WRITES_IN_FLIGHT
-            && let Some(piece) = pieces.next()
-        {
-            let mut buffer = buffers.take(&slot.files[piece.file].file, piece.len);
-            fill(active, additions, piece, &mut buffer);
-            sweeps[piece.file].take(&buffer[..piece.below(ends[piece.file])], piece.file == 0);
-            in_flight.push(perform(disk, slot, Operation::Write(piece, buffer))); // 1
-            writes_in_flight += 1;
-        }
-        let landed = match mutant::is(Mutant::DataNotAwaited) && !additions.is_empty() {
-            true => match poll!(in_flight.next()) {
-                Poll::Ready(landed) => landed,
-                Poll::Pending => None,
-            },
-            false => in_flight.next().await,
+        let piece = match refused.is_none() && writes_in_flight < WRITES_IN_FLIGHT {
+            true => pieces.next(),
+            false => None,
+        };
+        let landed = match piece {
+            Some(piece) => {
+                let mut buffer = buffers.take(&slot.files[piece.file].file, piece.len);
+                fill(active, additions, piece, &mut buffer);
+                sweeps[piece.file].take(&buffer[..piece.below(ends[piece.file])], piece.file == 0);
+                in_flight.push(perform(disk, slot, Operation::Write(piece, buffer))); // 1
+                writes_in_flight += 1;
+                match begin(disk, &mut in_flight).await {
+                    Poll::Ready(landed) => landed,
+                    Poll::Pending => continue,
+                }
+            }
+            None if mutant::is(Mutant::DataNotAwaited) && !additions.is_empty() => break,
+            None => in_flight.next().await,
         };
         match landed {
             Some(Ok(Some((piece, buffer)))) => {
@@ -128,6 +130,15 @@ pub(crate) async fn flush<D: Disk>(
         Some(error) => Err(error),
         None => Ok(sweeps.into_iter().map(Sweep::end).collect()),
     }
+}
+
+/// Lets what was pushed begin: the device writes while the next buffer is filled. Something may have landed by now.
+async fn begin<D: Disk, F: Future>(disk: &D, in_flight: &mut FuturesUnordered<F>) -> Poll<Option<F::Output>> {
+    let landed = poll!(in_flight.next());
+    if landed.is_pending() {
+        disk.submit().await;
+    }
+    landed
 }
 
 /// The shortcuts of step 2.
