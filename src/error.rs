@@ -143,7 +143,8 @@ impl Error {
             io::ErrorKind::Unsupported => {
                 return Error::Unsupported { what: format!("{}: {source}", path.display()).into() };
             }
-            io::ErrorKind::WouldBlock => {
+            // A disk's own word for a lock that is held; the system has the same one for other things.
+            io::ErrorKind::WouldBlock if source.raw_os_error().is_none() => {
                 let what = "a writer that died still has requests in the kernel, or another program holds it; \
                             try again later";
                 return Error::Locked { path: path.to_path_buf(), what: what.into() };
@@ -205,5 +206,21 @@ impl Refused {
     /// Where it stops the writer, whatever it is.
     pub(crate) fn when_writing(self) -> Error {
         Error::io(self.action, &self.path, self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::libc;
+
+    use super::*;
+
+    #[test]
+    fn only_a_disks_own_busy_is_a_lock() {
+        let from = |source: io::Error| Error::io("read", Path::new("log-a"), source);
+        assert!(matches!(from(io::ErrorKind::WouldBlock.into()), Error::Locked { .. }));
+        let said = io::Error::new(io::ErrorKind::WouldBlock, "still busy");
+        assert!(matches!(from(said), Error::Locked { .. }));
+        assert!(matches!(from(io::Error::from_raw_os_error(libc::EAGAIN)), Error::Io { .. }));
     }
 }

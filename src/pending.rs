@@ -501,11 +501,20 @@ fn check_ends(column: &Column, len: usize, ends: &[u64], fits: impl Fn(usize) ->
 fn batch_bytes(column: &Column, values: &Values<'_>) -> u64 {
     let each = column.kind.width().unwrap_or(8) as u64 + u64::from(column.nulls == Nulls::Allowed);
     let data = match values {
-        Values::Nullable { values, .. } => return batch_bytes(column, values),
+        Values::Nullable { values, nulls } => {
+            return batch_bytes(column, values).saturating_sub(null_bytes(values, nulls));
+        }
         Values::Bytes { data, .. } => data.len() as u64,
         Values::Text { data, .. } => data.len() as u64,
         _ => 0,
     };
     debug_assert!(matches!(column.kind, Kind::Bytes | Kind::Text) || data == 0);
     (values.len() as u64 * each).saturating_add(data)
+}
+
+/// Bytes that a batch has for its nulls: they are not kept.
+fn null_bytes(values: &Values<'_>, nulls: &[bool]) -> u64 {
+    let (Values::Bytes { ends, .. } | Values::Text { ends, .. }) = values else { return 0 };
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(*ends).zip(nulls).filter(|(_, null)| **null).map(|((start, end), _)| end - start).sum()
 }

@@ -49,6 +49,33 @@ fn pending_rows_reach_memory_bytes_exactly() {
     });
 }
 
+#[test]
+fn bytes_of_a_null_are_not_kept_and_do_not_count() {
+    let disk = SimDisk::new(1);
+    let schema = [Column::new("data", Kind::Bytes).nullable(), Column::new("text", Kind::Text).nullable()];
+    run(&disk, async {
+        let options = tiny().memory_bytes(3 * 26 + 8);
+        let mut writer =
+            Writer::create_on(disk.clone(), DIR, Schema::new(schema).unwrap(), options).await.unwrap();
+        let pending = writer.pending();
+        let (data, text) = (vec![7; 5000], "x".repeat(4000));
+        let [data, text] = [
+            Values::Bytes { data: &data, ends: &[1, 4998, 5000] },
+            Values::Text { data: &text, ends: &[3995, 3995, 4000] },
+        ];
+        let nullable = |values, nulls| Values::Nullable { values, nulls };
+        // Three keys, six offsets and six flags; a byte, two bytes and five.
+        let batch = [nullable(&data, &[false, true, false]), nullable(&text, &[true, false, false])];
+        pending.append_batch(&[1, 1, 1], &batch).unwrap();
+        assert_eq!(pending.bytes(), 3 * 26 + 8);
+        pending.clear();
+        pending.append(1, &[Value::Bytes(&[7]), Value::Null]).unwrap();
+        pending.append(1, &[Value::Null, Value::Text("")]).unwrap();
+        pending.append(1, &[Value::Bytes(&[7; 2]), Value::Text("xxxxx")]).unwrap();
+        assert_eq!(pending.bytes(), 3 * 26 + 8);
+    });
+}
+
 fn empty_bytes() -> Values<'static> {
     Values::Bytes { data: b"", ends: &[] }
 }

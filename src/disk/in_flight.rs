@@ -3,7 +3,7 @@
 //! Invariant: what a request owns (file, buffer, lock) is released by its completion and by nothing else. If its
 //! task ends before, because the executor does, it is leaked: the kernel may still use all of it, and the store
 //! stays locked until this process ends.
-//! Not here: making requests (`glommio.rs`).
+//! Not here: making requests (the io_uring disk).
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -89,11 +89,11 @@ impl<T, F: Future<Output = io::Result<T>>> Future for InFlight<F> {
                 self.request = None;
                 result
             }
-            // It has unwound, and what it owned with it: glommio panics before a request, or behind its end.
+            // It has unwound, and what it owned with it: the executor panics before a request, or behind its end.
             Err(_) => {
                 self.request = None;
                 Err(unsupported(
-                    "glommio panicked, perhaps over a device that it does not understand; use \
+                    "the io_uring executor panicked, perhaps over a device that it does not understand; use \
                      `tidelog::disk::Posix`",
                 ))
             }
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_request_that_panics_is_an_error() {
         let gate = gate();
-        let request = async { panic!("as glommio does over an odd device") };
+        let request = async { panic!("as over an odd device") };
         let task: InFlight<_> = InFlight::new(&gate, request).unwrap();
         let error = block_on(async { task.await.map(|(): ()| ()) }).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);

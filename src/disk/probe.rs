@@ -1,6 +1,6 @@
 //! Whether this machine can run an executor on io_uring, asked before anything could panic or exit.
 //!
-//! glommio checks too, but answers by panicking, by ending the process, or by an error that nobody understands.
+//! The executor checks too, but answers by panicking, by ending the process, or by an error that nobody understands.
 //!
 //! Not here: file systems (`system`, at each open).
 
@@ -14,12 +14,12 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::{Error, Result};
 
-/// What glommio insists on, as root too, although no kernel that we support charges it for the rings.
+/// What the executor insists on, as root too, although no kernel that we support charges it for the rings.
 const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
 
 const ELSE: &str = "or use `tidelog::disk::Posix`, which needs no io_uring";
 
-/// Every operation that glommio uses or insists on.
+/// Every operation that the executor uses or insists on.
 const OPERATIONS: &[(&str, u8)] = &[
     ("NOP", opcode::Nop::CODE),
     ("READV", opcode::Readv::CODE),

@@ -1,14 +1,14 @@
 //! A pulse for executors that may fall asleep over work: one thread that wakes each of them now and then.
 //!
-//! An executor of glommio that is preempted before it has run anything takes that for having nothing to run, and
-//! parks; if nobody else wakes it, for ever (github.com/glommio/glommio/pull/53; in every release). The
+//! An io_uring executor that is preempted before it has run anything takes that for having nothing to run, and
+//! parks; if nobody else wakes it, for ever (upstream's pull request 53; in every release). The
 //! preemption timer is enough for that, whenever the thread loses its core at the wrong moment: under load one
 //! executor in 150 never got through its first thousand reads with a timer of 2 ms. A pulse bounds such a sleep
 //! to [`PERIOD`], and unlike a pending timer on the executor it costs nothing per request.
 //!
 //! Invariant: a beat wakes through a waker that stays, not through one that its task registers anew: the task of
 //! the pulse may itself be among what the executor sleeps over.
-//! Not here: executors (`glommio.rs`).
+//! Not here: executors (the io_uring disk).
 
 use std::io;
 use std::pin::Pin;

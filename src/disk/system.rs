@@ -36,8 +36,8 @@ fn busy(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::WouldBlock, what)
 }
 
-/// Our own mistakes: a request that is not whole pages, or so long that a device may choke on it (H8 of
-/// `glommio.rs`).
+/// Our own mistakes: a request that is not whole pages, or so long that a device may choke on it (hazard
+/// H8 of the io_uring disk).
 pub(super) fn assert_transfer(offset: u64, len: usize) {
     assert!(offset.is_multiple_of(PAGE as u64), "a request at offset {offset}");
     assert!(len > 0 && len.is_multiple_of(PAGE), "a request of {len} bytes");
@@ -226,12 +226,12 @@ pub(super) fn not_direct(error: io::Error) -> io::Error {
     }
 }
 
-/// What a read or write came to; says what it means where a polled one met a device that cannot poll (H3 of
-/// `glommio.rs`).
+/// What a read or write came to; says what it means where a polled one met a device that cannot poll (hazard
+/// H3 of the io_uring disk).
 pub(super) fn transferred<T>(result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| match error.raw_os_error() {
         Some(libc::EOPNOTSUPP) => unsupported(
-            "this thread's glommio takes the device for one that can be polled, which happens when its first open \
+            "this thread's executor takes the device for one that can be polled, which happens when its first open \
              of all is that of an empty file; let tidelog open its store first, or on a thread of its own",
         ),
         _ => error,
