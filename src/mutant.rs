@@ -100,6 +100,18 @@ pub enum Mutant {
     SyncRetried,
     /// Reading: the bytes of raw files are not verified.
     NoReadCheck,
+    /// Reading: bytes that do not match are damage, whatever the newest manifest says.
+    NotAskedAgain,
+    /// Following: where no manifest is listed none is there.
+    NotListedAgain,
+    /// Following: a missing record is not read a second time, behind the look for a later one.
+    NoSecondRead,
+    /// Following: manifests are listed before a missing record is read a second time.
+    ListsFirst,
+    /// Following: a record of a later manifest is taken for one of this manifest's.
+    LaterGenerationApplied,
+    /// Following: rows are shown before the log is synced.
+    NoSyncBeforeShowing,
 }
 
 #[cfg(feature = "sim")]

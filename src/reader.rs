@@ -40,7 +40,8 @@ pub struct Slice {
 /// Reads a store's snapshots. Belongs to one core, where the disk's files do.
 ///
 /// Every answer is verified; a mismatch is `Corrupt`, names file and offset, and leaves the reader usable: rows
-/// that do not need those bytes can still be read.
+/// that do not need those bytes can still be read. Where the newest manifest says that the files have been given to
+/// other rows meanwhile, it is no damage: the error is `SnapshotGone`.
 pub struct Reader<D: Disk = Glommio> {
     pub(crate) holdings: Holdings<D>,
 }
@@ -72,10 +73,11 @@ impl<D: Disk> Reader<D> {
     /// Finds a row: in memory, but for one chunk of keys. None if there is no such row.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`; `Unsupported` for a snapshot of another store.
+    /// `Corrupt`, `Io`; `SnapshotGone`; `Unsupported` for a snapshot of another store.
     pub async fn seek(&self, at: &Snapshot, to: Seek) -> Result<Option<Position>> {
         at.check(&self.holdings.shared)?;
-        Finder::new(&self.holdings, at).seek(to).await
+        let found = Finder::new(&self.holdings, at).seek(to).await;
+        self.judged(at, found).await
     }
 
     /// The values of one row, as a batch of that row, with its key: one round of reads, and one more if there are
@@ -83,11 +85,24 @@ impl<D: Disk> Reader<D> {
     ///
     /// # Errors
     /// `Limit` for a row that the snapshot does not have; `Schema` for a column that the store does not have, or
-    /// one that is asked for twice; `Corrupt`, `Io`; `Unsupported` for a snapshot of another store.
+    /// one that is asked for twice; `Corrupt`, `Io`; `SnapshotGone`; `Unsupported` for a snapshot of another store.
     pub async fn values(&self, at: &Snapshot, row: u64, columns: &[ColumnId]) -> Result<Batch> {
         at.check(&self.holdings.shared)?;
         check_columns(self.schema(), columns)?;
         check_row(at, row, "the row number")?;
+        let batch = self.row(at, row, columns).await;
+        self.judged(at, batch).await
+    }
+
+    /// Where an error says that bytes are damaged: whether they are.
+    async fn judged<T>(&self, at: &Snapshot, result: Result<T>) -> Result<T> {
+        match result {
+            Err(error) => Err(at.judge(&self.holdings.shared, error).await),
+            result => result,
+        }
+    }
+
+    async fn row(&self, at: &Snapshot, row: u64, columns: &[ColumnId]) -> Result<Batch> {
         let segment = self.holdings.load(at.segment(at.segment_of(row))).await?;
         let place = row - segment.segment.rows.start;
         let mut wants = vec![want(&segment, 0, place * 8..place * 8 + 8)];
@@ -179,7 +194,7 @@ impl<D: Disk> Reader<D> {
     /// # Errors
     /// `Limit`, naming the position, for a row that the snapshot does not have and for a range that goes backwards
     /// or beyond its value; `Schema` for a column that the store does not have, or of another kind; `Corrupt`,
-    /// `Io`; `Unsupported` for a snapshot of another store.
+    /// `Io`; `SnapshotGone`; `Unsupported` for a snapshot of another store.
     pub async fn slices(&self, at: &Snapshot, column: ColumnId, parts: &[Slice]) -> Result<Vec<Vec<u8>>> {
         at.check(&self.holdings.shared)?;
         check_columns(self.schema(), &[column])?;
@@ -189,6 +204,17 @@ impl<D: Disk> Reader<D> {
             let what = format!("only bytes and text have slices; its values are {}", column.kind()).into();
             return Err(Error::Schema { column: column.name().to_owned(), index: 0, what });
         };
+        let slices = self.parts(at, offsets, places.data, parts).await;
+        self.judged(at, slices).await
+    }
+
+    async fn parts(
+        &self,
+        at: &Snapshot,
+        offsets: usize,
+        data: usize,
+        parts: &[Slice],
+    ) -> Result<Vec<Vec<u8>>> {
         let mut segments: Vec<(usize, Arc<Loaded>)> = Vec::new();
         let mut wants = Vec::with_capacity(parts.len());
         for (position, part) in parts.iter().enumerate() {
@@ -210,12 +236,12 @@ impl<D: Disk> Reader<D> {
         let found = self.holdings.fetch(&wants).await?;
         for ((want, bytes), (position, part)) in wants.iter_mut().zip(&found).zip(parts.iter().enumerate()) {
             let pieces = Pieces::one(offsets, want.range.start, bytes);
-            let (first, data) = (want.segment.segment.rows.start, 0..want.segment.view(places.data).len);
-            let bounds = decode::bounds(&pieces, part.row == first, &data);
+            let (first, all) = (want.segment.segment.rows.start, 0..want.segment.view(data).len);
+            let bounds = decode::bounds(&pieces, part.row == first, &all);
             let bounds = bounds.map_err(|damage| self.damaged(&want.segment, damage))?;
             let (start, len) = (bounds[0], bounds[1] - bounds[0]);
             check_part(position, &part.range, len)?;
-            want.file = places.data;
+            want.file = data;
             want.range = start + part.range.start..start + part.range.end;
         }
         self.holdings.fetch(&wants).await

@@ -134,9 +134,12 @@ impl<'r, D: Disk> Scan<'r, D> {
     ///
     /// # Errors
     /// `Schema` for a column that the store does not have, or one that is asked for twice; `Corrupt`, `Io`;
-    /// `Unsupported` for a snapshot of another store. After an error each call returns that error.
+    /// `SnapshotGone`; `Unsupported` for a snapshot of another store. After an error each call returns that error.
     pub async fn next(&mut self) -> Result<Option<Batch>> {
-        let next = self.advance().await;
+        let mut next = self.advance().await;
+        if let (Err(error), State::New | State::Running(_)) = (&next, &self.state) {
+            next = Err(self.at.judge(&self.reader.holdings.shared, error.clone()).await);
+        }
         match &next {
             Ok(Some(_)) => {}
             Ok(None) => self.state = State::Done,

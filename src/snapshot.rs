@@ -2,29 +2,37 @@
 //!
 //! Both are plain data without file handles: clone them, send them anywhere.
 //!
-//! Not here: reading (`reader`), how the writer shows what is committed (`store::shared`).
+//! Not here: reading (`reader`), how the writer shows what is committed (`store::shared`), how another process
+//! learns of it (`store::follow`).
 
 use std::any::Any;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::{Disk, Glommio};
 use crate::error::{Error, Result};
+use crate::options::Options;
 use crate::reader::Reader;
 use crate::schema::Schema;
 use crate::segment::read::{Body, Segment};
+use crate::store::follow::Follower;
+use crate::store::newest;
 use crate::store::shared::{Seen, Shared};
 
-/// A store, for readers on any core of the writer's process.
+/// A store, for readers on any core: of the writer's process ([`Writer::store`](crate::Writer::store)), or of
+/// another ([`Store::follow`]).
 ///
 /// It stays readable when its writer is closed, or has stopped after an error.
 pub struct Store<D: Disk = Glommio> {
     shared: Arc<Shared<D>>,
+    /// None in the writer's process.
+    follower: Option<Arc<Follower<D>>>,
 }
 
 impl<D: Disk> Clone for Store<D> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { shared: Arc::clone(&self.shared), follower: self.follower.clone() }
     }
 }
 
@@ -37,12 +45,75 @@ impl<D: Disk> fmt::Debug for Store<D> {
     }
 }
 
+impl Store {
+    /// Opens the store in `dir` for reading, whether a writer of another process has it open or not. Takes no lock
+    /// and writes nothing: no byte, no name, no time of a file changes. Rows that are committed later are seen
+    /// after [`Store::refresh`].
+    ///
+    /// A store that was created and never opened is followed too; it has no rows.
+    ///
+    /// # Errors
+    /// `NotAStore` if there is none, or one whose creation was not finished; `Corrupt` if manifest or log are
+    /// damaged; `Version` if a newer tidelog wrote it; `Io`, `Unsupported`.
+    pub async fn follow(dir: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::follow_on(Glommio::default(), dir, options).await
+    }
+}
+
 impl<D: Disk> Store<D> {
-    pub(crate) fn new(shared: Arc<Shared<D>>) -> Self {
-        Self { shared }
+    /// As [`Store::follow`], on any disk.
+    ///
+    /// # Errors
+    /// As [`Store::follow`].
+    ///
+    /// ```
+    /// use tidelog::disk::Posix;
+    /// use tidelog::{Options, Schema, Seek, Store, Writer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let dir = dir.path().join("ticks");
+    /// # futures::executor::block_on(async {
+    /// let mut writer = Writer::create_on(Posix::default(), &dir, Schema::new([])?, Options::default()).await?;
+    /// // In another process, say:
+    /// let store = Store::follow_on(Posix::default(), &dir, Options::default()).await?;
+    /// let reader = store.reader();
+    ///
+    /// writer.pending().append(1_700_000_000, &[])?;
+    /// writer.commit().await?;
+    /// assert_eq!(store.rows(), 0, "what was seen when it was opened");
+    /// let snapshot = store.refresh().await?;
+    /// let newest = reader.seek(&snapshot, Seek::Last).await?.ok_or("there is a row")?;
+    /// assert_eq!(newest.key, 1_700_000_000);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    pub async fn follow_on(disk: D, dir: impl AsRef<Path>, options: Options) -> Result<Self> {
+        let follower = Follower::open(disk, dir.as_ref(), options).await?;
+        Ok(Self { shared: Arc::clone(&follower.shared), follower: Some(Arc::new(follower)) })
     }
 
-    /// What is committed now. Costs no I/O and waits for nobody.
+    pub(crate) fn new(shared: Arc<Shared<D>>) -> Self {
+        Self { shared, follower: None }
+    }
+
+    /// What is committed now: of a store of another process, looked at again; else as [`Store::snapshot`]. Where
+    /// nothing is new this costs two reads of a page and a listing. Calls of one store, and of its clones, wait for
+    /// each other.
+    ///
+    /// # Errors
+    /// `Corrupt` if the log or the newest manifest is damaged: [`Store::snapshot`] stays what it was, and readable.
+    /// `NotAStore` if the directory has gone; `Version`, `Io`, `Unsupported`.
+    pub async fn refresh(&self) -> Result<Snapshot> {
+        if let Some(follower) = &self.follower {
+            follower.refresh().await?;
+        }
+        Ok(self.snapshot())
+    }
+
+    /// What is committed now; of a store of another process, what was when it was last looked at. Costs no I/O and
+    /// waits for nobody.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let identity = Arc::clone(&self.shared);
@@ -62,7 +133,7 @@ impl<D: Disk> Store<D> {
         &self.shared.schema
     }
 
-    /// Rows that are committed now.
+    /// Rows of [`Store::snapshot`].
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.shared.rows()
@@ -106,6 +177,17 @@ impl Snapshot {
                     the Store that the reader is from"
                 .into();
         Err(Error::Unsupported { what })
+    }
+
+    /// What damage in a segment's files means to who reads this snapshot: `SnapshotGone` where the files have been
+    /// given to another segment meanwhile.
+    pub(crate) async fn judge<D: Disk>(&self, shared: &Shared<D>, error: Error) -> Error {
+        let Error::Corrupt { path, .. } = &error else { return error };
+        let segments = (0..self.segments()).map(|index| self.segment(index));
+        match segments.into_iter().find(|segment| path.starts_with(segment.path(&shared.dir))) {
+            Some(segment) => newest::judge(shared, segment.number(), segment.slot(), error).await,
+            None => error,
+        }
     }
 
     /// How many segments there are, the active one included; the last ones may have none of the rows.

@@ -59,7 +59,7 @@ const HEAD_LINES_MAX: usize = 25;
 /// Documents, and how long each may be.
 const DOCUMENTS: &[(&str, usize)] = &[
     ("README.md", 150),
-    ("ARCHITECTURE.md", 250),
+    ("ARCHITECTURE.md", 300),
     ("CONTRIBUTING.md", 120),
     ("CHANGELOG.md", 200),
     ("docs/durability.md", 100),

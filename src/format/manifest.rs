@@ -135,6 +135,19 @@ impl Manifest {
         sheet
     }
 
+    /// Whether it says that this segment lies in this slot.
+    pub(crate) fn places(&self, segment: u64, slot: u32) -> bool {
+        let finished = self.finished.iter().map(|finished| (finished.number, finished.slot));
+        let active = self.active.iter().map(|active| (active.number, active.slot));
+        finished.chain(active).any(|place| place == (segment, slot))
+    }
+
+    /// Whether a segment lies in this slot.
+    pub(crate) fn names_slot(&self, slot: u32) -> bool {
+        self.finished.iter().any(|segment| segment.slot == slot)
+            || self.active.as_ref().is_some_and(|active| active.slot == slot)
+    }
+
     /// From the whole file `manifest-<generation>`.
     pub(crate) fn decode(bytes: &[u8], generation: u64) -> Result<Self, Malformed> {
         Self::decode_traced(bytes, generation, None)

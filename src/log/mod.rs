@@ -79,12 +79,21 @@ pub(crate) fn behind(record: Place, pages: u32, of: u32) -> Place {
 /// Opens the two files that a manifest names, durable writes only. A missing one is damage.
 pub(crate) async fn open<D: Disk>(disk: &D, dir: &Path, lock: &D::Lock) -> Result<[LogFile<D::File>; 2]> {
     let [a, b] = NAMES.map(|name| dir.join(name));
-    Ok([open_file(disk, a, lock).await?, open_file(disk, b, lock).await?])
+    Ok([open_file(disk, a, durable(lock)).await?, open_file(disk, b, durable(lock)).await?])
 }
 
-async fn open_file<D: Disk>(disk: &D, path: PathBuf, lock: &D::Lock) -> Result<LogFile<D::File>> {
-    let durable = !mutant::is(Mutant::RecordNotDurable);
-    match disk.open(&path, if durable { Mode::WriteDurable(lock) } else { Mode::Write(lock) }).await {
+/// Opens the two files for reading, beside a writer. A missing one is damage.
+pub(crate) async fn open_to_read<D: Disk>(disk: &D, dir: &Path) -> Result<[LogFile<D::File>; 2]> {
+    let [a, b] = NAMES.map(|name| dir.join(name));
+    Ok([open_file(disk, a, Mode::Read).await?, open_file(disk, b, Mode::Read).await?])
+}
+
+fn durable<L>(lock: &L) -> Mode<'_, L> {
+    if mutant::is(Mutant::RecordNotDurable) { Mode::Write(lock) } else { Mode::WriteDurable(lock) }
+}
+
+async fn open_file<D: Disk>(disk: &D, path: PathBuf, mode: Mode<'_, D::Lock>) -> Result<LogFile<D::File>> {
+    match disk.open(&path, mode).await {
         Ok(file) => Ok(LogFile { path, file }),
         Err(error) => Err(match error.kind() {
             std::io::ErrorKind::NotFound => {

@@ -1,12 +1,14 @@
-//! Finding the records of a log again, after a crash or a clean end.
+//! Finding the records of a log again: after a crash or a clean end, or beside the writer.
 //!
-//! One pass over both files finds every page that begins a record (its header has a checksum of its own); then
-//! the chain is walked from the manifest's position by sequence and previous checksum. The record k that is
-//! missing at the chain's end was never acknowledged, unless a later one was begun anywhere: a writer begins k+1
+//! [`Chain`] walks from the manifest's position by sequence and previous checksum. [`Begun`] is one pass over both
+//! files, which finds every page that begins a record (its header has a checksum of its own). The record k that
+//! is missing at the chain's end was never acknowledged, unless a later one was begun anywhere: a writer begins k+1
 //! only when k is durable. Nothing is written here.
 //!
-//! Not here: what a record does to the store (`store::recover`).
+//! Not here: what a record does to the store (`store::replay`).
 
+use std::io;
+use std::ops::Deref;
 use std::path::Path;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -16,7 +18,7 @@ use crate::disk::{Disk, Exact, File, Mode, PAGE, TRANSFER_BYTES_MAX, read_exact}
 use crate::error::{Error, Result};
 use crate::format::manifest::LogPosition;
 use crate::format::record::{self, Header, Place, Record};
-use crate::format::{Malformed, StoreId};
+use crate::format::{Malformed, StoreId, crc32c};
 use crate::mutant::{self, Mutant};
 
 /// Reads in flight while the log is looked through.
@@ -28,14 +30,13 @@ const _: () = assert!(PAGES_A_READ as usize * PAGE == TRANSFER_BYTES_MAX);
 
 const UNREADABLE: &str = "read the log (salvage the store, or restore it from a copy):";
 
-/// Every record that was begun in a log, whether it is whole or not.
-pub(crate) struct Begun<'a, F: File> {
+/// The chain of records, followed from place to place. Nothing is remembered but what was read last.
+pub(crate) struct Chain<'a, F: File> {
     files: &'a [LogFile<F>; 2],
     pages: u32,
     store: &'a StoreId,
-    /// By file and page.
-    headers: Vec<(Place, Header)>,
     window: Option<Window<F::Bytes>>,
+    look: Option<Look>,
 }
 
 /// What was read last, so that small records in a row cost one read together.
@@ -44,21 +45,137 @@ struct Window<B> {
     bytes: Exact<B>,
 }
 
-/// What stands where the chain ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Nothing of the next record.
-    Clean,
-    /// The next record was begun here and is not whole: its commit was never acknowledged.
-    Torn(Place),
+/// What stood where the next record was looked for, and not begun: the checksum of each page.
+pub(crate) type Look = Vec<u32>;
+
+impl<'a, F: File> Chain<'a, F> {
+    pub(crate) fn new(files: &'a [LogFile<F>; 2], pages: u32, store: &'a StoreId) -> Self {
+        Self { files, pages, store, window: None, look: None }
+    }
+
+    /// The path of the file that a place is in.
+    pub(crate) fn path(&self, place: Place) -> &'a Path {
+        &self.files[usize::from(place.file)].path
+    }
+
+    /// Forgets what was read: what is looked at next is read anew.
+    pub(crate) fn forget(&mut self) {
+        self.window = None;
+    }
+
+    /// What the latest [`Chain::next`] saw that found no record; none if it saw one that is not whole.
+    pub(crate) fn look(&mut self) -> Option<Look> {
+        self.look.take()
+    }
+
+    /// The record that begins at `place`, by its header, and its first page's checksum.
+    async fn begun(&self, place: Place) -> Result<(Option<Header>, u32)> {
+        let log = &self.files[usize::from(place.file)];
+        let read_now;
+        let page = match &self.window {
+            Some(window) if window.holds(place, 1) => window.pages(place, 1),
+            _ => {
+                read_now = read(log, place, 1).await?;
+                &*read_now
+            }
+        };
+        Ok((header_in(log, page, place, self.pages, self.store)?, crc32c(page)))
+    }
+
+    /// The whole, valid record that begins at `place`, if one does.
+    pub(crate) async fn record(&mut self, place: Place) -> Result<Option<Record<'_>>> {
+        let (Some(header), _) = self.begun(place).await? else { return Ok(None) };
+        let window = match self.window.take() {
+            Some(window) if window.holds(place, header.pages) => window,
+            _ => {
+                let log = &self.files[usize::from(place.file)];
+                let ahead = PAGES_A_READ.max(header.pages).min(self.pages - place.page);
+                Window { start: place, bytes: read(log, place, ahead).await? }
+            }
+        };
+        let bytes = self.window.insert(window).pages(place, header.pages);
+        match record::decode(bytes, place, self.store) {
+            Ok(record) => Ok(Some(record)),
+            Err(malformed) if is_written(&malformed) => {
+                Err(malformed.at(&self.files[usize::from(place.file)].path))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The place of the record that follows `at`: right behind the last one, or at the start of the other file.
+    pub(crate) async fn next(&mut self, at: &LogPosition) -> Result<Option<Place>> {
+        let mut look = Some(Look::new());
+        for place in candidates(at, self.pages) {
+            let (header, sum) = self.begun(place).await?;
+            if header.is_some_and(|header| follows(&header, at)) {
+                if self.record(place).await?.is_some() {
+                    return Ok(Some(place));
+                }
+                look = None;
+            }
+            look.iter_mut().for_each(|look| look.push(sum));
+        }
+        self.look = look;
+        Ok(None)
+    }
+
+    /// Where the record that follows `at` was begun and is not whole.
+    pub(crate) async fn torn(&mut self, at: &LogPosition) -> Result<Option<Place>> {
+        for place in candidates(at, self.pages) {
+            let (header, _) = self.begun(place).await?;
+            if header.is_some_and(|header| follows(&header, at)) {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Why this cannot be the log of a manifest that has the position `at`: the record before it is not here.
+    pub(crate) async fn stray(&mut self, at: &LogPosition) -> Result<Option<Error>> {
+        let before = self.record(at.last).await?.map(|record| record.checksum);
+        if before == Some(at.checksum) || mutant::is(Mutant::NoRecordBefore) {
+            return Ok(None);
+        }
+        let what = "the last record before the newest manifest is not here; salvage, or restore a copy";
+        Ok(Some(Error::corrupt(self.path(at.last), at.last.offset(), what)))
+    }
 }
 
-impl<'a, F: File> Begun<'a, F> {
+impl<B: Deref<Target = [u8]>> Window<B> {
+    fn holds(&self, place: Place, pages: u32) -> bool {
+        let end = self.start.page as usize + self.bytes.len() / PAGE;
+        self.start.file == place.file && self.start.page <= place.page && (place.page + pages) as usize <= end
+    }
+
+    fn pages(&self, place: Place, pages: u32) -> &[u8] {
+        let from = (place.page - self.start.page) as usize * PAGE;
+        &self.bytes[from..from + pages as usize * PAGE]
+    }
+}
+
+fn candidates(at: &LogPosition, pages: u32) -> impl Iterator<Item = Place> + use<> {
+    let behind = (at.next.page < pages).then_some(at.next);
+    behind.into_iter().chain([Place { file: 1 - at.next.file, page: 0 }])
+}
+
+fn follows(header: &Header, at: &LogPosition) -> bool {
+    header.sequence == at.sequence
+        && (header.previous == at.checksum || mutant::is(Mutant::NoPreviousCheck))
+        && (header.epoch >= at.epoch || mutant::is(Mutant::EpochMayFall))
+}
+
+/// Every record that was begun in a log, whether it is whole or not.
+pub(crate) struct Begun {
+    headers: Vec<(Place, Header)>,
+}
+
+impl Begun {
     /// Looks through both files.
     ///
     /// # Errors
     /// `Io` if a page cannot be read; `Corrupt` if a file is shorter than the manifest says.
-    pub(crate) async fn find(files: &'a [LogFile<F>; 2], pages: u32, store: &'a StoreId) -> Result<Self> {
+    pub(crate) async fn find<F: File>(files: &[LogFile<F>; 2], pages: u32, store: &StoreId) -> Result<Self> {
         let bytes = u64::from(pages) * PAGE as u64;
         let mut headers = Vec::new();
         for (number, log) in (0..).zip(files) {
@@ -68,84 +185,18 @@ impl<'a, F: File> Begun<'a, F> {
             }
             headers.extend(begun_in(log, number, pages, store).await?);
         }
-        Ok(Self { files, pages, store, headers, window: None })
+        Ok(Self { headers })
     }
 
-    /// The path of the file that a place is in.
-    pub(crate) fn path(&self, place: Place) -> &Path {
-        &self.files[usize::from(place.file)].path
-    }
-
-    fn header(&self, place: Place) -> Option<&Header> {
-        let index =
-            self.headers.binary_search_by_key(&(place.file, place.page), |(at, _)| (at.file, at.page));
-        Some(&self.headers[index.ok()?].1)
-    }
-
-    /// Loads the whole record that begins at `place`; false where none does.
-    async fn load(&mut self, place: Place) -> Result<bool> {
-        let Some(header) = self.header(place) else { return Ok(false) };
-        let pages = header.pages;
-        let loaded = self.window.as_ref().is_some_and(|window| {
-            let last = window.start.page as usize + window.bytes.len() / PAGE;
-            window.start.file == place.file
-                && window.start.page <= place.page
-                && (place.page + pages) as usize <= last
-        });
-        if !loaded {
-            let log = &self.files[usize::from(place.file)];
-            let ahead = PAGES_A_READ.max(pages).min(self.pages - place.page);
-            let bytes = read(log, place, ahead).await?;
-            self.window = Some(Window { start: place, bytes });
-        }
-        Ok(true)
-    }
-
-    /// The whole, valid record that begins at `place`, if one does.
-    pub(crate) async fn record(&mut self, place: Place) -> Result<Option<Record<'_>>> {
-        if !self.load(place).await? {
-            return Ok(None);
-        }
-        let pages = self.header(place).map_or(0, |header| header.pages as usize);
-        let Some(window) = &self.window else { return Ok(None) };
-        let from = (place.page - window.start.page) as usize * PAGE;
-        let Some(bytes) = window.bytes.get(from..from + pages * PAGE) else { return Ok(None) };
-        match record::decode(bytes, place, self.store) {
-            Ok(record) => Ok(Some(record)),
-            Err(malformed) if is_written(&malformed) => Err(malformed.at(self.path(place))),
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// The place of the record that follows `at`: right behind the last one, or at the start of the other file.
-    pub(crate) async fn next(&mut self, at: &LogPosition) -> Result<Option<Place>> {
-        for place in self.candidates(at) {
-            let Some(header) = self.header(place).copied() else { continue };
-            let follows = header.sequence == at.sequence
-                && (header.previous == at.checksum || mutant::is(Mutant::NoPreviousCheck))
-                && (header.epoch >= at.epoch || mutant::is(Mutant::EpochMayFall));
-            if follows && self.record(place).await?.is_some() {
-                return Ok(Some(place));
-            }
-        }
-        Ok(None)
-    }
-
-    fn candidates(&self, at: &LogPosition) -> impl Iterator<Item = Place> + use<F> {
-        let behind = (at.next.page < self.pages).then_some(at.next);
-        behind.into_iter().chain([Place { file: 1 - at.next.file, page: 0 }])
-    }
-
-    /// What stands behind the last record of the chain.
-    ///
-    /// # Errors
-    /// `Corrupt` if a record with a later sequence was begun anywhere: then the missing one was acknowledged.
-    pub(crate) async fn end(&mut self, at: &LogPosition) -> Result<End> {
-        let later = self.headers.iter().filter(|(_, header)| header.sequence > at.sequence);
-        let later: Vec<(Place, Header)> = later.copied().collect();
-        for (place, later) in later {
+    /// Why the record that is missing behind `at` was acknowledged: one with a later sequence was begun.
+    pub(crate) async fn later<F: File>(
+        &self,
+        chain: &mut Chain<'_, F>,
+        at: &LogPosition,
+    ) -> Result<Option<Error>> {
+        for (place, later) in self.headers.iter().filter(|(_, header)| header.sequence > at.sequence) {
             if mutant::is(Mutant::NoLaterRecord)
-                || mutant::is(Mutant::OnlyWholeRecords) && self.record(place).await?.is_none()
+                || mutant::is(Mutant::OnlyWholeRecords) && chain.record(*place).await?.is_none()
             {
                 continue;
             }
@@ -154,27 +205,24 @@ impl<'a, F: File> Begun<'a, F> {
                  acknowledged rows are lost, salvage what is left or restore a copy",
                 at.sequence,
                 later.sequence,
-                self.path(place).display(),
+                chain.path(*place).display(),
                 place.offset(),
             );
-            return Err(Error::corrupt(self.path(at.next), at.next.offset(), what));
+            return Ok(Some(Error::corrupt(chain.path(at.next), at.next.offset(), what)));
         }
-        let torn = self.candidates(at).find(|place| {
-            self.header(*place).is_some_and(|header| {
-                header.sequence == at.sequence && header.previous == at.checksum && header.epoch >= at.epoch
-            })
-        });
-        Ok(torn.map_or(End::Clean, End::Torn))
+        Ok(None)
     }
 
     /// Refuses a log that holds a record of a later manifest: the newest manifest is missing.
-    pub(crate) async fn check_generation(&mut self, newest: u64) -> Result<()> {
-        let later = self.headers.iter().filter(|(_, header)| header.generation > newest);
-        let later: Vec<Place> = later.map(|(place, _)| *place).collect();
-        for place in later {
-            if let Some(record) = self.record(place).await? {
+    pub(crate) async fn check_generation<F: File>(
+        &self,
+        chain: &mut Chain<'_, F>,
+        newest: u64,
+    ) -> Result<()> {
+        for (place, _) in self.headers.iter().filter(|(_, header)| header.generation > newest) {
+            if let Some(record) = chain.record(*place).await? {
                 let generation = record.header.generation;
-                return Err(newest_is_missing(self.path(place), place, generation, newest));
+                return Err(newest_is_missing(chain.path(*place), *place, generation, newest));
             }
         }
         Ok(())
@@ -201,18 +249,29 @@ async fn begun_in<F: File>(
         }
         for (page, bytes) in (start.page..).zip(bytes.chunks_exact(PAGE)) {
             let place = Place { page, ..start };
-            match record::decode_header(bytes, place, store) {
-                Ok(header) if header.pages > pages - page => {
-                    let what = "a record says that it goes beyond the end of its log file";
-                    return Err(Error::corrupt(&log.path, place.offset(), what));
-                }
-                Ok(header) => headers.push((place, header)),
-                Err(malformed) if is_written(&malformed) => return Err(malformed.at(&log.path)),
-                Err(_) => {}
-            }
+            headers.extend(header_in(log, bytes, place, pages, store)?.map(|header| (place, header)));
         }
     }
     Ok(headers)
+}
+
+/// The header in a page, if a record begins there.
+fn header_in<F>(
+    log: &LogFile<F>,
+    page: &[u8],
+    place: Place,
+    pages: u32,
+    store: &StoreId,
+) -> Result<Option<Header>> {
+    match record::decode_header(page, place, store) {
+        Ok(header) if header.pages > pages - place.page => {
+            let what = "a record says that it goes beyond the end of its log file";
+            Err(Error::corrupt(&log.path, place.offset(), what))
+        }
+        Ok(header) => Ok(Some(header)),
+        Err(malformed) if is_written(&malformed) => Err(malformed.at(&log.path)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Refuses log files that a store's first manifest does not know of, if records stand in them that only a later
@@ -221,7 +280,7 @@ pub(crate) async fn check_unused<D: Disk>(disk: &D, dir: &Path, pages: u32, stor
     for (number, name) in (0..).zip(super::NAMES) {
         let path = dir.join(name);
         let file = match disk.open(&path, Mode::Read).await {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened.map_err(|error| Error::io(UNREADABLE, &path, error))?,
         };
         let len = file.len().await.map_err(|error| Error::io(UNREADABLE, &path, error))?;
@@ -236,7 +295,8 @@ pub(crate) async fn check_unused<D: Disk>(disk: &D, dir: &Path, pages: u32, stor
     Ok(())
 }
 
-fn newest_is_missing(path: &Path, place: Place, generation: u64, newest: u64) -> Error {
+/// The error for a record that stands at `place` and is of a manifest that is not here.
+pub(crate) fn newest_is_missing(path: &Path, place: Place, generation: u64, newest: u64) -> Error {
     let what = format!(
         "a record of manifest {generation} stands here, but the newest manifest is {newest}; \
          restore manifest-{generation}, or salvage the store"
@@ -252,7 +312,12 @@ fn is_written(malformed: &Malformed) -> bool {
 /// Up to 1 MiB of a log file, or as much as one record needs.
 async fn read<F: File>(log: &LogFile<F>, start: Place, pages: u32) -> Result<Exact<F::Bytes>> {
     let len = pages as usize * PAGE;
-    let refused = |error| Error::io(UNREADABLE, &log.path, error);
+    let refused = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            Error::corrupt(&log.path, start.offset(), "the log file ends within the bytes from here on")
+        }
+        _ => Error::io(UNREADABLE, &log.path, error),
+    };
     if len <= TRANSFER_BYTES_MAX {
         return read_exact(&log.file, start.offset(), len).await.map_err(refused);
     }

@@ -72,13 +72,17 @@ impl Segment {
         }
     }
 
-    /// The directory of its files.
-    pub(crate) fn path(&self, dir: &Path) -> PathBuf {
-        let slot = match &self.body {
+    /// The slot in which its files lie.
+    pub(crate) fn slot(&self) -> u32 {
+        match &self.body {
             Body::Finished(finished) => finished.slot,
             Body::Active(active) => active.slot,
-        };
-        slot::path(dir, slot)
+        }
+    }
+
+    /// The directory of its files.
+    pub(crate) fn path(&self, dir: &Path) -> PathBuf {
+        slot::path(dir, self.slot())
     }
 
     /// One of its raw files.
@@ -94,10 +98,7 @@ impl Segment {
         }
     }
 
-    /// What damage means to the caller. Slots are not reused in this version: whatever a snapshot's version names
-    /// is still there, and bytes that do not match are damage. When slots are reused, here is where the newest
-    /// manifest is read again: if it no longer says that this segment lies in this slot, the answer is
-    /// `SnapshotGone`.
+    /// Damage, as the error that names its file (`Snapshot::judge` asks whether it is).
     pub(crate) fn damaged(&self, dir: &Path, schema: &Schema, damage: Damage) -> Error {
         Error::corrupt(&self.file_path(dir, schema, damage.file), damage.offset, damage.what)
     }

@@ -1,13 +1,18 @@
 //! The store: one directory, one writer; how its pieces make one truth.
 //!
 //! `core` is the writer's state and its steps; `publish` makes a manifest the newest; `create` and `recover` are
-//! how a life begins; `shared` is what readers of this process see; `names` are the names in the directory.
+//! how a life begins, `replay` is what a record does; `follow` is a reader's view of another process's store;
+//! `newest` finds the newest manifest; `shared` is what readers of this process see; `names` are the names in the
+//! directory.
 //!
 //! Not here: the order of a commit's steps (`writer`), which stands there to be read first.
 
 pub(crate) mod core;
 pub(crate) mod create;
+pub(crate) mod follow;
 pub(crate) mod names;
+pub(crate) mod newest;
 mod publish;
 pub(crate) mod recover;
+mod replay;
 pub(crate) mod shared;

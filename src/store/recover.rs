@@ -4,7 +4,7 @@
 //! then an empty record with the next epoch, and nothing else is written (but for a checkpoint where the log has
 //! no room for that record). So a crash in here changes nothing, and a second recovery finds the same rows.
 //!
-//! Not here: finding records (`log::walk`), what commits do afterwards (`core`).
+//! Not here: finding records (`log::walk`), what each does (`replay`), what commits do afterwards (`core`).
 
 use std::ffi::OsString;
 use std::io;
@@ -14,18 +14,19 @@ use std::sync::Arc;
 use super::core::{Core, Poison};
 use super::create::{check_fit, commit_bytes_max, lock};
 use super::names::{self, Listing};
+use super::newest;
+use super::replay::Replay;
 use super::shared::{Seen, Shared, Version};
-use crate::disk::{Buffers, Disk, File, Mode, PAGE, TRANSFER_BYTES_MAX, read_exact};
+use crate::disk::{Buffers, Disk, File, PAGE, read_exact};
 use crate::error::{Error, Refused, Result};
-use crate::format::manifest::{self, LogPosition, Manifest};
-use crate::format::record::{self, Form, Place, Rows};
-use crate::format::{CHUNK, StoreId};
-use crate::log::walk::{Begun, End};
+use crate::format::StoreId;
+use crate::format::manifest::{LogPosition, Manifest};
+use crate::format::record::{self, Place};
+use crate::log::walk::{Begun, Chain};
 use crate::log::{self, Content, Log, Room};
 use crate::mutant::{self, Mutant};
 use crate::options::Options;
 use crate::pending::Pending;
-use crate::schema::{Role, Schema};
 use crate::segment::active::ActiveWriter;
 use crate::segment::slot::{self, Slot};
 
@@ -66,21 +67,21 @@ pub(crate) async fn open<D: Disk>(
     options: Options,
 ) -> Result<(Core<D>, Pending, Recovery)> {
     options.check()?;
-    look(&disk, dir).await?;
+    newest::generation(&disk, dir).await?; // a wrong path must not gain a LOCK
     let lock = lock(&disk, dir).await?; // 1
     let (listing, unsettled) = settle(&disk, dir).await?; // 2
     let Some(newest) = listing.manifests.last().copied() else {
-        return Err(not_yet(dir, &listing));
+        return Err(newest::not_yet(dir, &listing));
     };
-    let mut manifest = read_manifest(&disk, dir, newest).await;
+    let mut manifest = newest::read(&disk, dir, newest).await;
     if let [.., older, _] = listing.manifests[..]
         && manifest.is_err()
         && mutant::is(Mutant::OlderManifest)
     {
-        manifest = read_manifest(&disk, dir, older).await;
+        manifest = newest::read(&disk, dir, older).await;
     }
     let manifest = manifest?;
-    if let Some((_, error)) = unsettled.into_iter().find(|(slot, _)| names_slot(&manifest, *slot)) {
+    if let Some((_, error)) = unsettled.into_iter().find(|(slot, _)| manifest.names_slot(*slot)) {
         return Err(error);
     }
     check_fit(&disk, &manifest.schema, u64::from(manifest.log.pages) * PAGE as u64)?;
@@ -107,49 +108,6 @@ pub(crate) async fn open<D: Disk>(
     Ok((core, pending, recovery))
 }
 
-/// Whether there is something to open, before anything is touched: a wrong path must not gain a LOCK.
-async fn look<D: Disk>(disk: &D, dir: &Path) -> Result<()> {
-    let names = match disk.list(dir).await {
-        Ok(names) => names,
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound => {
-                let what = "there is no such directory; create the store first".into();
-                return Err(Error::NotAStore { path: dir.to_path_buf(), what });
-            }
-            io::ErrorKind::NotADirectory => {
-                return Err(Error::NotAStore {
-                    path: dir.to_path_buf(),
-                    what: "it is not a directory".into(),
-                });
-            }
-            _ => return Err(Error::io("list", dir, error)),
-        },
-    };
-    let listing = Listing::new(names);
-    if listing.manifests.is_empty() { Err(not_yet(dir, &listing)) } else { Ok(()) }
-}
-
-fn not_yet(dir: &Path, listing: &Listing) -> Error {
-    if listing.has_parts() {
-        return Error::corrupt(
-            dir,
-            0,
-            "parts of a store are here, but no manifest; salvage, or restore a copy",
-        );
-    }
-    let what = if listing.temporaries.is_empty() {
-        "there is no manifest in it; create the store first"
-    } else {
-        "its creation was not finished; create it again"
-    };
-    Error::NotAStore { path: dir.to_path_buf(), what: what.into() }
-}
-
-fn names_slot(manifest: &Manifest, slot: u32) -> bool {
-    manifest.finished.iter().any(|segment| segment.slot == slot)
-        || manifest.active.as_ref().is_some_and(|active| active.slot == slot)
-}
-
 /// Makes durable what names there are, then lists them. What cannot be synced under a slot's name matters only if
 /// the manifest names that slot.
 async fn settle<D: Disk>(disk: &D, dir: &Path) -> Result<(Listing, Vec<(u32, Error)>)> {
@@ -171,28 +129,6 @@ async fn settle<D: Disk>(disk: &D, dir: &Path) -> Result<(Listing, Vec<(u32, Err
         disk.sync_dir(dir).await.map_err(|error| Error::io("sync", dir, error))?;
     }
     Ok((list().await?, unsettled))
-}
-
-async fn read_manifest<D: Disk>(disk: &D, dir: &Path, generation: u64) -> Result<Manifest> {
-    let path = dir.join(names::manifest(generation));
-    let read = async {
-        let file = disk.open(&path, Mode::Read).await?;
-        let len = file.len().await?;
-        let mut bytes = Vec::new();
-        if len >= PAGE as u64 {
-            bytes.extend_from_slice(&read_exact(&file, 0, PAGE).await?);
-        }
-        // A length that is not the one stated is damage, and no reason to read what may be endless.
-        let rest = if manifest::stated_bytes(&bytes) == Some(len) { len - PAGE as u64 } else { 0 };
-        for offset in (PAGE as u64..PAGE as u64 + rest).step_by(TRANSFER_BYTES_MAX) {
-            let part = usize::try_from(len - offset).unwrap_or(usize::MAX).min(TRANSFER_BYTES_MAX);
-            bytes.extend_from_slice(&read_exact(&file, offset, part).await?);
-        }
-        file.close().await?;
-        Ok(bytes)
-    };
-    let bytes = read.await.map_err(|error| Error::io("read", &path, error))?;
-    Manifest::decode(&bytes, generation).map_err(|malformed| malformed.at(&path))
 }
 
 /// Whether every file of every finished segment is there. Their lengths are checked when they are read.
@@ -326,81 +262,34 @@ async fn assemble<D: Disk>(
 /// Replays the log from the manifest's position; returns the last record's epoch.
 async fn walk<D: Disk>(core: &mut Core<D>, recovery: &mut Recovery) -> Result<u64> {
     let Core { shared, log, active, last_key, generation, .. } = core;
-    let mut at = log.at;
-    let mut begun = Begun::find(&log.files, log.pages, &shared.id).await?;
-    let before = begun.record(at.last).await?.map(|record| record.checksum);
-    if before != Some(at.checksum) && !mutant::is(Mutant::NoRecordBefore) {
-        let what = "the last record before the newest manifest is not here; salvage, or restore a copy";
-        return Err(Error::corrupt(begun.path(at.last), at.last.offset(), what));
+    let Log { files, pages, at, .. } = log;
+    let begun = Begun::find(files, *pages, &shared.id).await?;
+    let mut chain = Chain::new(files, *pages, &shared.id);
+    if let Some(error) = chain.stray(at).await? {
+        return Err(error);
     }
     if !mutant::is(Mutant::NoGenerationCheck) {
-        begun.check_generation(*generation).await?;
+        begun.check_generation(&mut chain, *generation).await?;
     }
-    while let Some(place) = begun.next(&at).await? {
-        let path = begun.path(place).to_path_buf();
-        let Some(record) = begun.record(place).await? else { break };
-        if let Some(rows) = &record.rows {
-            check_rows(&shared.schema, active, *last_key, rows)
-                .map_err(|what| Error::corrupt(&path, place.offset(), what))?;
-            active.apply(rows);
-            *last_key = rows.last_key;
-        }
+    let mut replay = Replay { schema: &shared.schema, pages: *pages, at, active, last_key };
+    while let Some(place) = chain.next(replay.at).await? {
+        let path = chain.path(place);
+        let Some(record) = chain.record(place).await? else { break };
+        replay.apply(path, place, &record)?;
         recovery.commits_replayed += u64::from(record.rows.is_some() || record.note.is_some());
         if let Some(note) = record.note {
-            shared.publish_rows(active.shared.first_row + active.rows, Some(note));
+            shared.publish_rows(replay.active.shared.first_row + replay.active.rows, Some(note));
         }
-        let next = log::behind(place, record.header.pages, log.pages);
-        let header = record.header;
-        let sequence = header.sequence + 1;
-        at = LogPosition { next, last: place, checksum: record.checksum, sequence, epoch: header.epoch };
     }
-    if let End::Torn(place) = begun.end(&at).await? {
+    if let Some(error) = begun.later(&mut chain, replay.at).await? {
+        return Err(error);
+    }
+    if let Some(place) = chain.torn(replay.at).await? {
         let log = log::NAMES[usize::from(place.file)];
         recovery.dropped = Some(Dropped { log, offset: place.offset() });
     }
-    core.log.at = at;
     check_lengths(core).await?;
-    Ok(at.epoch)
-}
-
-/// Whether a record's rows continue what is there: a checksum says that the bytes are a writer's own, not that
-/// the writer was right.
-fn check_rows(
-    schema: &Schema,
-    active: &ActiveWriter,
-    last_key: u64,
-    rows: &Rows<'_>,
-) -> Result<(), &'static str> {
-    if rows.files.len() != active.files.len() {
-        return Err("a record's files are not the schema's");
-    }
-    if rows.first_row != active.shared.first_row + active.rows || rows.last_key < last_key {
-        return Err("a record's rows do not follow the ones before");
-    }
-    let first_key = rows.files[0].inline.first_chunk().map(|key| u64::from_le_bytes(*key));
-    if rows.form == Form::Small && first_key.is_some_and(|key| key < last_key) {
-        return Err("a record's keys go back behind the ones before");
-    }
-    let Some(total) = active.rows.checked_add(rows.rows) else {
-        return Err("a record has more rows than can be counted");
-    };
-    for ((raw, state), change) in schema.files().iter().zip(&active.files).zip(&rows.files) {
-        let small = change.end == state.end && change.inline_from() == state.len() && change.sums.is_empty();
-        let chunk = u64::from(change.first_chunk);
-        let large = change.inline_from() == change.end
-            && change.inline.len() < PAGE
-            && change.len >= state.len()
-            && match change.sums.len() {
-                0 => change.end == state.end,
-                _ => change.end > state.end && chunk == state.end / CHUNK,
-            };
-        let fixed = raw.width().is_none_or(|width| total.checked_mul(width as u64) == Some(change.len));
-        let follows = if rows.form == Form::Small { small } else { large };
-        if !follows || !fixed || (raw.role == Role::Keys && rows.first_keys.len() != change.sums.len()) {
-            return Err("a record's lengths do not continue the ones before");
-        }
-    }
-    Ok(())
+    Ok(core.log.at.epoch)
 }
 
 /// Whether each active file holds the bytes that are said to be in it.

@@ -1,5 +1,5 @@
 //! Reading against a plain model: every kind, small segments, any range, any order, snapshots that stay; what is
-//! read and how much of it, counted; damage.
+//! read and how much of it, counted; damage; readers in other processes.
 //!
 //! Not here: what survives a crash, random histories of writers.
 
@@ -8,8 +8,13 @@
 mod cores;
 mod counts;
 mod damage;
+mod following;
 mod meanwhile;
 mod points;
 mod scans;
 mod snapshots;
 mod world;
+
+#[path = "../common/skip.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod skip;

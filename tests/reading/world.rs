@@ -169,6 +169,13 @@ impl World {
         World { disk, dir, options, writer, random, rows, last_key }
     }
 
+    /// The writer is killed, and another one recovers.
+    pub(crate) fn recover(self) -> Self {
+        let disk = self.disk.kill();
+        let opened = run(&disk, Writer::open_on(disk.clone(), &self.dir, self.options.clone()));
+        World { writer: opened.unwrap().unwrap(), disk, ..self }
+    }
+
     pub(crate) fn columns(&self) -> Vec<ColumnId> {
         (0..u32::try_from(self.writer.schema().columns().len()).unwrap()).map(ColumnId).collect()
     }
