@@ -6,7 +6,12 @@
 
 mod common;
 
-use common::{Cell, DIR, Row, append_batch, rows_of, run, tiny};
+use std::fs;
+use std::process::Command;
+
+use common::{Cell, DIR, Row, append_batch, directory, rows_of, run, tiny};
+use futures::executor::block_on;
+use tidelog::disk::Posix;
 use tidelog::disk::sim::{Random, SimDisk};
 use tidelog::{Column, Durability, Error, Kind, Options, Result, Schema, Value, Values, Writer};
 
@@ -108,6 +113,56 @@ fn a_value_of_four_gibibytes_is_refused_by_its_length() {
         pending.append(1, &[Value::U64(1), Value::Bytes(b"small")]).unwrap();
         assert_eq!(writer.commit().await.unwrap().rows, 0..1);
     });
+}
+
+/// Tells the child where its store is.
+const INGEST: &str = "TIDELOG_INGEST";
+
+/// The most memory that this process has had at once, in bytes.
+fn peak_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+}
+
+/// For a process of its own: ingests batches of 65,536 rows of 40 bytes, and says what memory it took.
+#[test]
+fn child_that_ingests() {
+    const BATCH: u64 = 1 << 16;
+    let Some(dir) = std::env::var_os(INGEST) else { return };
+    let schema = Schema::new(["a", "b", "c", "d"].map(|name| Column::new(name, Kind::U64))).unwrap();
+    block_on(async {
+        let options = Options::default().segment_rows(1 << 20);
+        let mut writer = Writer::create_on(Posix::default(), dir, schema, options).await.unwrap();
+        for batch in 1..=64 {
+            let keys: Vec<u64> = (BATCH * (batch - 1)..BATCH * batch).collect();
+            writer.pending().append_batch(&keys, &[Values::U64(&keys); 4]).unwrap();
+            writer.commit().await.unwrap();
+            if [16, 64].contains(&batch) {
+                println!("peak: {} bytes", peak_memory());
+            }
+        }
+        writer.close().await.unwrap();
+    });
+}
+
+/// 160 MiB of rows go through, three rolls. What grows with them is a segment's checksums; twenty million rows are
+/// six times the way from the first mark to the second.
+#[test]
+fn memory_does_not_grow_with_the_rows_that_were_ingested() {
+    let directory = directory(true);
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["child_that_ingests", "--exact", "--nocapture"]);
+    let output = command.env(INGEST, directory.path().join("store")).output().unwrap();
+    let words = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{words}\n{}", String::from_utf8_lossy(&output.stderr));
+    let peaks =
+        words.lines().filter_map(|line| line.split_once("peak: ")?.1.strip_suffix(" bytes")?.parse().ok());
+    let peaks: Vec<u64> = peaks.collect();
+    println!("{peaks:?}");
+    let [few, many] = peaks[..] else { panic!("{words}") };
+    assert!(many < 32 << 20 && many - few < 4 << 20, "{peaks:?}");
+    assert!(many + 6 * (many - few) < 256 << 20, "{peaks:?}");
 }
 
 /// A schema of `count` columns of one byte a row.

@@ -32,7 +32,7 @@ fn four_columns(rows: usize, options: Options) -> World {
 }
 
 #[test]
-fn a_small_slice_of_a_large_value_reads_little() {
+fn a_value_of_256_mib_is_committed_reopened_sliced_for_little_and_read_whole() {
     let len: usize = 256 << 20;
     let schema = Schema::new([Column::new("blob", Kind::Bytes).nullable()]).unwrap();
     let options = Options::default().memory_bytes(1 << 30).segment_bytes(300 << 20);
@@ -54,6 +54,13 @@ fn a_small_slice_of_a_large_value_reads_little() {
             assert!(counts.read_bytes <= 128 << 10, "{counts:?}");
         }
         world = world.reopen();
+    }
+    // Whole, behind reopening: one in a finished segment, one in the active one.
+    let (at, reader) = (world.store().snapshot(), world.store().reader());
+    for row in 0..2 {
+        let batch = world.run(reader.values(&at, row, &[ColumnId(0)])).unwrap();
+        let found = batch.column(ColumnId(0)).unwrap().value(0);
+        assert!(found == Some(tidelog::Value::Bytes(&blob)), "row {row}");
     }
 }
 
