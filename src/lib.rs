@@ -50,6 +50,7 @@
 
 mod appender;
 mod batch;
+mod check;
 mod codec;
 pub mod disk;
 mod error;
@@ -73,6 +74,7 @@ mod writer;
 
 pub use appender::{Appender, Committer, OwnedValues};
 pub use batch::{Batch, Data, Vector};
+pub use check::{Checked, Damage, Notice, check, check_on};
 pub use error::{Error, Result};
 pub use options::{Durability, Options};
 pub use pending::Pending;

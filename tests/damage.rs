@@ -21,6 +21,8 @@ use crc_fast::{CrcAlgorithm, checksum};
 use tidelog::Error;
 use tidelog::disk::sim::SimDisk;
 
+#[path = "damage/check.rs"]
+mod check;
 #[path = "damage/image.rs"]
 mod image;
 
@@ -83,6 +85,16 @@ impl<'a> Doctor<'a> {
 
     /// Opens the store and asks in these ways; any answer but a right one is a failure.
     fn look(&self, disk: SimDisk, ways: &[Way]) -> Verdict {
+        let untouched = disk.fork(4);
+        let verdict = self.open(disk, ways);
+        // Where a reader is asked for everything, a check must say the same.
+        if ways.len() == WAYS.len() {
+            check::agrees(&untouched, verdict);
+        }
+        verdict
+    }
+
+    fn open(&self, disk: SimDisk, ways: &[Way]) -> Verdict {
         let before = disk.files();
         let patient = match Patient::open(disk.clone(), self.image.salt) {
             Ok(patient) => patient,

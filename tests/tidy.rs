@@ -35,10 +35,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("scan", FACE),
     ("seek", FACE),
     ("batch", FACE),
+    ("check", FACE),
 ];
 
 const FACE: &[&str] = &[
-    "writer", "appender", "snapshot", "reader", "scan", "seek", "batch", "store", "pending", "segment",
+    "writer", "appender", "snapshot", "reader", "scan", "seek", "batch", "store", "pending", "segment", "log",
     "format", "codec", "disk", "options", "error", "schema", "value", "mutant",
 ];
 

@@ -131,6 +131,19 @@ impl<'a, F: File> Chain<'a, F> {
         Ok(None)
     }
 
+    /// Where the record that follows `at` would stand, and something else does: neither zeros nor the beginning of
+    /// an older record.
+    pub(crate) async fn strange(&mut self, at: &LogPosition) -> Result<Option<Place>> {
+        let zeros = crc32c(&[0; PAGE]);
+        for place in candidates(at, self.pages) {
+            let (header, sum) = self.begun(place).await?;
+            if header.is_none() && sum != zeros {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
     /// Why this cannot be the log of a manifest that has the position `at`: the record before it is not here.
     pub(crate) async fn stray(&mut self, at: &LogPosition) -> Result<Option<Error>> {
         let before = self.record(at.last).await?.map(|record| record.checksum);

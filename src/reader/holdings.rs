@@ -114,7 +114,7 @@ impl<D: Disk> Holdings<D> {
         }
         let Shared { disk, dir, schema, .. } = &*self.shared;
         let end = segment.file_end(file);
-        let handle = Arc::new(open(disk, segment.file_path(dir, schema, file), end).await?);
+        let handle = Arc::new(Handle::open(disk, segment.file_path(dir, schema, file), end).await?);
         let evicted = {
             let mut handles = lock(&self.handles);
             let replaced = handles.push(key, Arc::clone(&handle));
@@ -122,7 +122,7 @@ impl<D: Disk> Holdings<D> {
             [replaced, oldest]
         };
         for (_, evicted) in evicted.into_iter().flatten() {
-            close(evicted).await;
+            evicted.close().await;
         }
         Ok(handle)
     }
@@ -157,7 +157,7 @@ impl<D: Disk> Holdings<D> {
         let Some(len) = sums::bytes(&finished.lengths) else {
             return Err(Error::corrupt(&path, 0, "the segment's lengths need more checksums than can be"));
         };
-        let handle = open(&self.shared.disk, path, len).await?;
+        let handle = Handle::open(&self.shared.disk, path, len).await?;
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < len {
             let at = bytes.len() as u64;
@@ -172,7 +172,7 @@ impl<D: Disk> Holdings<D> {
             }
             sums => sums,
         };
-        close(Arc::new(handle)).await;
+        Arc::new(handle).close().await;
         sums
     }
 
@@ -196,31 +196,6 @@ impl<D: Disk> Holdings<D> {
     }
 }
 
-async fn open<D: Disk>(disk: &D, path: PathBuf, end: u64) -> Result<Handle<D::File>> {
-    let opened = async {
-        let file = disk.open(&path, Mode::Read).await?;
-        let len = file.len().await?;
-        Ok((file, len))
-    };
-    let (file, len) = match opened.await {
-        Ok(opened) => opened,
-        Err(error) => return Err(refused("open", &path, 0, error)),
-    };
-    if len < end {
-        let what = format!("the file ends here; {end} bytes of it are named");
-        return Err(Error::corrupt(&path, len, what));
-    }
-    Ok(Handle { path, file: Arc::new(file) })
-}
-
-/// Gives a file back, unless somebody still reads from it; then it goes with the last of them.
-async fn close<F: File>(handle: Arc<Handle<F>>) {
-    if let Some(file) = Arc::into_inner(handle).and_then(|handle| Arc::into_inner(handle.file)) {
-        // Nothing was written through it: whether closing fails concerns nobody.
-        let _ = file.close().await;
-    }
-}
-
 fn refused(action: &'static str, path: &Path, offset: u64, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::corrupt(path, 0, "the manifest names this file; it is missing"),
@@ -232,6 +207,32 @@ fn refused(action: &'static str, path: &Path, offset: u64, error: io::Error) -> 
 }
 
 impl<F: File> Handle<F> {
+    /// Opens a file that must hold `end` bytes at least.
+    pub(crate) async fn open<D: Disk<File = F>>(disk: &D, path: PathBuf, end: u64) -> Result<Self> {
+        let opened = async {
+            let file = disk.open(&path, Mode::Read).await?;
+            let len = file.len().await?;
+            Ok((file, len))
+        };
+        let (file, len) = match opened.await {
+            Ok(opened) => opened,
+            Err(error) => return Err(refused("open", &path, 0, error)),
+        };
+        if len < end {
+            let what = format!("the file ends here; {end} bytes of it are named");
+            return Err(Error::corrupt(&path, len, what));
+        }
+        Ok(Self { path, file: Arc::new(file) })
+    }
+
+    /// Gives a file back, unless somebody still reads from it; then it goes with the last of them.
+    pub(crate) async fn close(self: Arc<Self>) {
+        if let Some(file) = Arc::into_inner(self).and_then(|handle| Arc::into_inner(handle.file)) {
+            // Nothing was written through it: whether closing fails concerns nobody.
+            let _ = file.close().await;
+        }
+    }
+
     async fn read(&self, offset: u64, len: usize) -> Result<Exact<F::Bytes>> {
         debug_assert!(offset.is_multiple_of(PAGE as u64) && len.is_multiple_of(PAGE));
         let read = read_exact(&*self.file, offset, len).await;

@@ -99,13 +99,25 @@ impl<D: Disk> Follower<D> {
     pub(crate) async fn open(disk: D, dir: &Path, options: Options) -> Result<Self> {
         options.check()?;
         let manifest = newest::newest(&disk, dir).await?;
+        let follower = Self::at(disk, dir, options, manifest);
+        follower.refresh().await?;
+        Ok(follower)
+    }
+
+    /// Stands on a manifest, and shows what that holds.
+    pub(crate) fn at(disk: D, dir: &Path, options: Options, manifest: Manifest) -> Self {
         let (id, schema) = (manifest.store, Arc::new(manifest.schema.clone()));
         let known = Known::new(manifest);
         let seen = Seen { rows: known.rows(), version: Arc::new(known.version()), note: None };
         let shared = Arc::new(Shared::new(disk, dir.to_path_buf(), id, schema, options, seen));
-        let follower = Self { shared, known: Mutex::new(known) };
-        follower.refresh().await?;
-        Ok(follower)
+        Self { shared, known: Mutex::new(known) }
+    }
+
+    /// The generation of the manifest that it stands on, and the position behind the last record that it knows;
+    /// none while there is no log.
+    pub(crate) async fn position(&self) -> Option<(u64, LogPosition)> {
+        let known = self.known.lock().await;
+        known.log.map(|(_, at)| (known.generation, at))
     }
 
     /// Looks again, and shows what is new. One call at a time; others wait.

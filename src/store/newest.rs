@@ -35,7 +35,7 @@ pub(super) async fn generation<D: Disk>(disk: &D, dir: &Path) -> Result<u64> {
 
 /// The generation of a manifest that is newer than this one, if there is one. One that became the newest while
 /// names were listed may be missed by that listing, and not by all.
-pub(super) async fn newer<D: Disk>(disk: &D, dir: &Path, than: u64) -> Result<Option<u64>> {
+pub(crate) async fn newer<D: Disk>(disk: &D, dir: &Path, than: u64) -> Result<Option<u64>> {
     for _ in 0..ATTEMPTS {
         let newest = generation(disk, dir).await?;
         if newest > than {
@@ -49,7 +49,7 @@ pub(super) async fn newer<D: Disk>(disk: &D, dir: &Path, than: u64) -> Result<Op
 ///
 /// # Errors
 /// As [`generation`]; `Corrupt` if it is damaged, `Version` if a newer tidelog wrote it; `Io`.
-pub(super) async fn newest<D: Disk>(disk: &D, dir: &Path) -> Result<Manifest> {
+pub(crate) async fn newest<D: Disk>(disk: &D, dir: &Path) -> Result<Manifest> {
     let mut attempts = 1..ATTEMPTS;
     loop {
         let newest = generation(disk, dir).await?;

@@ -99,6 +99,19 @@ fn row(number: u64, salt: u64) -> Row {
     }
 }
 
+impl Row {
+    fn append(&self, writer: &mut Writer<SimDisk>) -> Result<u64, Error> {
+        let values = [
+            Value::F64(self.price),
+            self.count.map_or(Value::Null, Value::U32),
+            Value::Bool(self.flag),
+            Value::Text(&self.name),
+            self.blob.as_deref().map_or(Value::Null, Value::Bytes),
+        ];
+        writer.pending().append(self.key, &values)
+    }
+}
+
 /// A writer at work, and what it has done.
 pub(crate) struct History {
     pub(crate) disk: SimDisk,
@@ -133,15 +146,7 @@ impl History {
     pub(crate) fn commit(&mut self, count: u64) -> &mut Self {
         let writer = self.writer.as_mut().unwrap();
         for number in self.rows..self.rows + count {
-            let Row { key, price, count, flag, name, blob } = row(number, self.salt);
-            let values = [
-                Value::F64(price),
-                count.map_or(Value::Null, Value::U32),
-                Value::Bool(flag),
-                Value::Text(&name),
-                blob.as_deref().map_or(Value::Null, Value::Bytes),
-            ];
-            assert_eq!(writer.pending().append(key, &values).unwrap(), number);
+            assert_eq!(row(number, self.salt).append(writer).unwrap(), number);
         }
         writer.pending().note(format!("{} rows", self.rows + count).as_bytes()).unwrap();
         run(&self.disk, writer.commit()).unwrap().unwrap();
@@ -152,6 +157,28 @@ impl History {
         self.rows += count;
         self.look();
         self
+    }
+
+    /// Commits and checkpoints while somebody looks, their operations mixed by the world's dice. Returns how many
+    /// rows there were before, and what was seen.
+    pub(crate) fn beside<T, F: Future<Output = T>>(&mut self, look: impl FnOnce() -> F) -> (u64, T) {
+        let (before, salt) = (self.rows, self.salt);
+        let writer = self.writer.as_mut().unwrap();
+        let work = async {
+            for turn in 0..12 {
+                let count = [1, 2, 90, 3, 250, 1][turn % 6];
+                for number in self.rows..self.rows + count {
+                    row(number, salt).append(writer).unwrap();
+                }
+                writer.commit().await.unwrap();
+                self.rows += count;
+                if turn % 4 == 3 {
+                    writer.checkpoint().await.unwrap();
+                }
+            }
+        };
+        let (_, seen) = run(&self.disk, futures::future::join(work, look())).unwrap();
+        (before, seen)
     }
 
     pub(crate) fn checkpoint(&mut self) -> &mut Self {
@@ -193,7 +220,8 @@ impl History {
         answers.check(&all);
         let is_closed = self.writer.is_none();
         let salt = self.salt;
-        Image { disk, salt, answers, named: BTreeMap::new() }.name(&all, &self.segments, is_closed)
+        let segments = [&self.segments[..], &[self.rows]].concat();
+        Image { disk, salt, answers, segments, named: BTreeMap::new() }.name(&all, &self.segments, is_closed)
     }
 }
 
@@ -202,6 +230,8 @@ pub(crate) struct Image {
     pub(crate) disk: SimDisk,
     pub(crate) salt: u64,
     pub(crate) answers: Answers,
+    /// For each segment, its first row; and behind the last one.
+    pub(crate) segments: Vec<u64>,
     /// By path, the bytes that the manifest or the chain of records names.
     named: BTreeMap<PathBuf, Range<u64>>,
 }
