@@ -55,6 +55,7 @@ mod codec;
 pub mod disk;
 mod error;
 mod format;
+mod inspect;
 mod log;
 #[cfg(feature = "sim")]
 pub mod mutant;
@@ -76,6 +77,8 @@ pub use appender::{Appender, Committer, OwnedValues};
 pub use batch::{Batch, Data, Vector};
 pub use check::{Checked, Damage, Notice, check, check_on};
 pub use error::{Error, Result};
+pub use format::dump::Hex;
+pub use inspect::{Inspect, inspect_on};
 pub use options::{Durability, Options};
 pub use pending::Pending;
 pub use reader::{Reader, Slice};

@@ -39,8 +39,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 const FACE: &[&str] = &[
-    "writer", "appender", "snapshot", "reader", "scan", "seek", "batch", "store", "pending", "segment", "log",
-    "format", "codec", "disk", "options", "error", "schema", "value", "mutant",
+    "writer", "appender", "snapshot", "reader", "scan", "seek", "batch", "store", "pending", "segment",
+    "log", "format", "codec", "disk", "options", "error", "schema", "value", "mutant",
 ];
 
 /// Modules that never wait: bytes and values in, bytes and values out.

@@ -1,7 +1,7 @@
 //! Any structure as annotated bytes: offset, hex, what it is.
 //!
-//! Made by the decoders themselves, so that a dump cannot say anything but what the code reads. Used by the
-//! golden dumps of docs/format.md. A store id is never shown.
+//! Made by the decoders themselves, so that a dump cannot say anything but what the code reads. The golden dumps of
+//! docs/format.md are such, and what `inspect` shows. A store id is never shown.
 //!
 //! Not here: the fields (each decoder names its own).
 
@@ -16,29 +16,39 @@ use super::{Malformed, StoreId};
 /// Bytes of one field that are shown.
 const SHOWN: usize = 16;
 
+/// Whether a dump shows the bytes beside what they mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hex {
+    /// What they mean only.
+    #[default]
+    Hidden,
+    /// Each field's bytes too, up to 16.
+    Shown,
+}
+
 /// The lines of a record's dump.
-pub(crate) fn record(bytes: &[u8], place: Place, store: &StoreId) -> Result<String, Malformed> {
+pub(crate) fn record(bytes: &[u8], place: Place, store: &StoreId, hex: Hex) -> Result<String, Malformed> {
     let mut fields = Vec::new();
     decode_traced(bytes, place, store, Some(&mut fields))?;
-    Ok(lines(&fields))
+    Ok(lines(&fields, hex))
 }
 
 /// The lines of a manifest's dump.
-pub(crate) fn manifest(bytes: &[u8], generation: u64) -> Result<String, Malformed> {
+pub(crate) fn manifest(bytes: &[u8], generation: u64, hex: Hex) -> Result<String, Malformed> {
     let mut fields = Vec::new();
     Manifest::decode_traced(bytes, generation, Some(&mut fields))?;
-    Ok(sheet(fields, bytes))
+    Ok(sheet(fields, bytes, hex))
 }
 
 /// The lines of a dump of a segment's sums.
-pub(crate) fn sums(bytes: &[u8], home: Home, store: &StoreId) -> Result<String, Malformed> {
+pub(crate) fn sums(bytes: &[u8], home: Home, store: &StoreId, hex: Hex) -> Result<String, Malformed> {
     let mut fields = Vec::new();
     Sums::decode_traced(bytes, home, store, Some(&mut fields))?;
-    Ok(sheet(fields, bytes))
+    Ok(sheet(fields, bytes, hex))
 }
 
 /// With the padding, which a sheet's decoder has seen before the content.
-fn sheet(mut fields: Vec<Field>, bytes: &[u8]) -> String {
+fn sheet(mut fields: Vec<Field>, bytes: &[u8], hex: Hex) -> String {
     let shown = fields.last().map_or(0, |last| last.offset + last.bytes.as_ref().map_or(0, Vec::len) as u64);
     let padding = usize::try_from(shown).ok().and_then(|shown| bytes.get(shown..)).unwrap_or_default();
     if !padding.is_empty() {
@@ -46,10 +56,10 @@ fn sheet(mut fields: Vec<Field>, bytes: &[u8]) -> String {
         let value = format!("{} bytes", padding.len());
         fields.push(Field { offset: shown, bytes: Some(head), name: "padding".to_owned(), value });
     }
-    lines(&fields)
+    lines(&fields, hex)
 }
 
-fn lines(fields: &[Field]) -> String {
+fn lines(fields: &[Field], shown: Hex) -> String {
     let mut text = String::new();
     for field in fields {
         let mut hex = String::new();
@@ -65,7 +75,10 @@ fn lines(fields: &[Field]) -> String {
             }
         }
         let value = if field.value.is_empty() { String::new() } else { format!(": {}", field.value) };
-        let _ = writeln!(text, "{:06x}  {hex:<34}  {}{value}", field.offset, field.name);
+        let _ = match shown {
+            Hex::Shown => writeln!(text, "{:06x}  {hex:<34}  {}{value}", field.offset, field.name),
+            Hex::Hidden => writeln!(text, "{:06x}  {}{value}", field.offset, field.name),
+        };
     }
     text
 }

@@ -15,7 +15,6 @@ use std::path::Path;
 use crate::error::Error;
 
 mod cursor;
-#[cfg(test)]
 pub(crate) mod dump;
 pub(crate) mod manifest;
 pub(crate) mod record;

@@ -85,22 +85,32 @@ impl<'a, F: File> Chain<'a, F> {
     /// The whole, valid record that begins at `place`, if one does.
     pub(crate) async fn record(&mut self, place: Place) -> Result<Option<Record<'_>>> {
         let (Some(header), _) = self.begun(place).await? else { return Ok(None) };
+        let (store, path) = (self.store, self.path(place));
+        let bytes = self.load(place, header.pages).await?;
+        match record::decode(bytes, place, store) {
+            Ok(record) => Ok(Some(record)),
+            Err(malformed) if is_written(&malformed) => Err(malformed.at(path)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// So many pages from `place` on: from the window, or read into it with what follows them.
+    async fn load(&mut self, place: Place, pages: u32) -> Result<&[u8]> {
         let window = match self.window.take() {
-            Some(window) if window.holds(place, header.pages) => window,
+            Some(window) if window.holds(place, pages) => window,
             _ => {
                 let log = &self.files[usize::from(place.file)];
-                let ahead = PAGES_A_READ.max(header.pages).min(self.pages - place.page);
+                let ahead = PAGES_A_READ.max(pages).min(self.pages - place.page);
                 Window { start: place, bytes: read(log, place, ahead).await? }
             }
         };
-        let bytes = self.window.insert(window).pages(place, header.pages);
-        match record::decode(bytes, place, self.store) {
-            Ok(record) => Ok(Some(record)),
-            Err(malformed) if is_written(&malformed) => {
-                Err(malformed.at(&self.files[usize::from(place.file)].path))
-            }
-            Err(_) => Ok(None),
-        }
+        Ok(self.window.insert(window).pages(place, pages))
+    }
+
+    /// The bytes that the record which begins at `place` takes, whole or not; none where none begins.
+    pub(crate) async fn bytes(&mut self, place: Place) -> Result<Option<&[u8]>> {
+        let (Some(header), _) = self.begun(place).await? else { return Ok(None) };
+        self.load(place, header.pages).await.map(Some)
     }
 
     /// The place of the record that follows `at`: right behind the last one, or at the start of the other file.
@@ -184,6 +194,11 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
+    /// Where they stand, by file and page, and what their headers say.
+    pub(crate) fn headers(&self) -> &[(Place, Header)] {
+        &self.headers
+    }
+
     /// Looks through both files.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::dump;
+use super::super::dump::{self, Hex};
 use super::*;
 
 const DOCUMENT: &str = "docs/format.md";
@@ -42,12 +42,15 @@ fn dumps() -> Vec<(&'static str, String)> {
     let (first, full) = (narrow_manifest(first_manifest()), narrow_manifest(full_manifest()));
     let sums = Sums { files: narrow(&sums_of_9000_rows().files), ..sums_of_9000_rows() };
     vec![
-        ("record-empty", dump::record(&empty_record(), Place { file: 0, page: 0 }, &STORE).unwrap()),
-        ("record-small", dump::record(&small, PLACE, &STORE).unwrap()),
-        ("record-large", dump::record(&large, BEHIND, &STORE).unwrap()),
-        ("manifest-first", dump::manifest(&first.encode(), 1).unwrap()),
-        ("manifest-full", dump::manifest(&full.encode(), 9).unwrap()),
-        ("sums", dump::sums(&sums.encode(HOME, &STORE), HOME, &STORE).unwrap()),
+        (
+            "record-empty",
+            dump::record(&empty_record(), Place { file: 0, page: 0 }, &STORE, Hex::Shown).unwrap(),
+        ),
+        ("record-small", dump::record(&small, PLACE, &STORE, Hex::Shown).unwrap()),
+        ("record-large", dump::record(&large, BEHIND, &STORE, Hex::Shown).unwrap()),
+        ("manifest-first", dump::manifest(&first.encode(), 1, Hex::Shown).unwrap()),
+        ("manifest-full", dump::manifest(&full.encode(), 9, Hex::Shown).unwrap()),
+        ("sums", dump::sums(&sums.encode(HOME, &STORE), HOME, &STORE, Hex::Shown).unwrap()),
     ]
 }
 
