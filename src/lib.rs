@@ -38,6 +38,8 @@
 //!   durable with its rows. [`Options`] holds every limit that can be set.
 //! - **Reading**: [`Writer::store`] gives a [`Store`], which goes to any core; there, [`Store::snapshot`] and
 //!   [`Store::reader`], and then [`Reader::scan`], [`Reader::seek`], [`Reader::values`], [`Reader::slices`].
+//! - **Looking**: [`check()`] verifies every byte that an answer depends on, [`Store::stats`] says what is where,
+//!   [`inspect_on`] shows what lies on disk.
 //! - **Many callers**: [`Writer::share`] gives a cloneable [`Appender`] and a [`Committer`] that makes one commit of
 //!   what has gathered.
 //! - **Disks**: [`disk::Glommio`] (io_uring) unless told; [`disk::Posix`] for tools, other runtimes and containers
@@ -69,6 +71,7 @@ mod schema;
 mod seek;
 mod segment;
 mod snapshot;
+mod stats;
 mod store;
 mod value;
 mod writer;
@@ -86,6 +89,7 @@ pub use scan::Scan;
 pub use schema::{Column, ColumnId, KeyUnit, Kind, Nulls, Schema};
 pub use seek::{Position, Seek};
 pub use snapshot::{Snapshot, Store};
+pub use stats::{SegmentState, SegmentStats, Stats};
 pub use store::recover::{Dropped, Recovery};
 pub use value::{Value, Values};
 pub use writer::{Commit, Writer};

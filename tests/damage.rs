@@ -25,6 +25,8 @@ use tidelog::disk::sim::SimDisk;
 mod check;
 #[path = "damage/image.rs"]
 mod image;
+#[path = "damage/inspect.rs"]
+mod inspect;
 
 use image::{Answers, History, Image, Patient, WAYS, Way, generation};
 

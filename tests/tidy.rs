@@ -36,6 +36,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("seek", FACE),
     ("batch", FACE),
     ("check", FACE),
+    ("inspect", FACE),
+    ("stats", FACE),
 ];
 
 const FACE: &[&str] = &[
