@@ -11,7 +11,6 @@ use tidelog::Error;
 /// The exit codes that people script against. 0 is success, a broken pipe included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-#[allow(dead_code, reason = "the commands that check come next")]
 pub(crate) enum Code {
     /// A check was made, and what it looked at failed it.
     CheckFailed = 1,
@@ -32,7 +31,6 @@ pub(crate) struct Fault {
     what: String,
 }
 
-#[allow(dead_code, reason = "the commands that take data come next")]
 impl Fault {
     /// `what` is a sentence for a person, without the full stop.
     pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {

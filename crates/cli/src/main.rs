@@ -12,6 +12,12 @@ use clap::Parser;
 mod command;
 mod disk;
 mod exit;
+mod input;
+mod key;
+mod output;
+mod progress;
+mod schema;
+mod time;
 
 use command::Command;
 use disk::Engine;

@@ -1,6 +1,6 @@
 //! The commands, a file each: its arguments, and what it does.
 //!
-//! Not here: what they have in common (`exit`, `disk`).
+//! Not here: what they have in common (`exit`, `disk`, `input`, `output`).
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -9,12 +9,22 @@ use crate::disk::Engine;
 
 mod bench;
 mod completions;
+mod create;
 mod demo;
+mod get;
+mod ingest;
+mod scan;
+mod tail;
 
 /// What is to be done.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Demo(demo::Demo),
+    Create(create::Create),
+    Ingest(ingest::Ingest),
+    Scan(scan::Scan),
+    Get(get::Get),
+    Tail(tail::Tail),
     Bench(bench::Bench),
     Completions(completions::Completions),
 }
@@ -24,6 +34,11 @@ impl Command {
     pub(crate) fn run(self, disk: Engine) -> Result<()> {
         match self {
             Command::Demo(demo) => disk.run(demo),
+            Command::Create(create) => disk.run(create),
+            Command::Ingest(ingest) => disk.run(ingest),
+            Command::Scan(scan) => disk.run(scan),
+            Command::Get(get) => disk.run(get),
+            Command::Tail(tail) => disk.run(tail),
             Command::Bench(bench) => bench.run(disk),
             Command::Completions(completions) => completions.run(),
         }

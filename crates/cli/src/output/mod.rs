@@ -1,0 +1,185 @@
+//! Rows on their way out: batches as CSV or JSON lines.
+//!
+//! Numbers are written so that they read back to the same bits: the shortest decimal of a float, `NaN`, `inf` and
+//! `-inf` (quoted in JSON, which has no numbers for them); bytes as base64.
+//!
+//! Not here: which rows (`command::scan`, `command::get`, `command::tail`).
+
+use std::io::{self, Stdout, Write, stdout};
+
+use anyhow::Result;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use clap::ValueEnum;
+use tidelog::{Batch, Column, ColumnId, Data, Schema, Vector};
+
+use crate::exit::{Code, Fault};
+use crate::input::Format;
+use crate::key;
+
+mod csv;
+mod json;
+
+/// How keys are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Keys {
+    /// the number that is stored
+    #[default]
+    Raw,
+    /// RFC 3339, in UTC
+    Time,
+}
+
+/// How rows are to be written.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Style {
+    /// How rows are written
+    #[arg(long, value_enum, default_value = "csv")]
+    pub(crate) format: Format,
+    /// How keys are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) keys: Keys,
+    /// What stands for a null in CSV; an empty cell unless told (an empty text is `""` then)
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) null: Option<String>,
+}
+
+/// Bytes that are gathered before they are written.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Writes rows to standard output.
+pub(crate) struct Printer {
+    out: Stdout,
+    buffer: Vec<u8>,
+    form: Form,
+    /// Key units in a second, where keys are written as times.
+    per_second: Option<u64>,
+}
+
+enum Form {
+    Csv(csv::Csv),
+    Json(json::Json),
+}
+
+impl Printer {
+    /// For these columns; writes the header.
+    pub(crate) fn new(schema: &Schema, columns: &[ColumnId], style: &Style) -> Result<Self> {
+        let per_second = match style.keys {
+            Keys::Raw => None,
+            Keys::Time => Some(key::of_times(schema.unit())?),
+        };
+        let names = columns.iter().filter_map(|id| schema.columns().get(id.0 as usize)).map(Column::name);
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES * 2);
+        let form = match (style.format, &style.null) {
+            (Format::Csv, null) => Form::Csv(csv::Csv::new(names, null.as_deref(), &mut buffer)?),
+            (Format::Jsonl, None) => Form::Json(json::Json::new(names)?),
+            (Format::Jsonl, Some(_)) => {
+                return Err(Fault::usage("--null is for CSV; JSON lines have null").into());
+            }
+        };
+        Ok(Self { out: stdout(), buffer, form, per_second })
+    }
+
+    /// Writes the rows of a batch.
+    pub(crate) fn batch(&mut self, batch: &Batch) -> Result<()> {
+        for (index, key) in batch.keys().iter().enumerate() {
+            match &mut self.form {
+                Form::Csv(csv) => csv.key(&mut self.buffer, *key, self.per_second)?,
+                Form::Json(json) => json.key(&mut self.buffer, *key, self.per_second)?,
+            }
+            for (place, (_, vector)) in batch.columns().iter().enumerate() {
+                match &mut self.form {
+                    Form::Csv(csv) => csv.value(&mut self.buffer, vector, index)?,
+                    Form::Json(json) => json.value(&mut self.buffer, place, vector, index),
+                }
+            }
+            match &self.form {
+                Form::Csv(_) => self.buffer.push(b'\n'),
+                Form::Json(_) => self.buffer.extend_from_slice(b"}\n"),
+            }
+            if self.buffer.len() >= BUFFER_BYTES {
+                self.write()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Everything so far is where it goes.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.write()?;
+        Ok(self.out.flush()?)
+    }
+}
+
+/// Appends a key as a time.
+fn write_time(out: &mut Vec<u8>, key: u64, per_second: u64) -> Result<()> {
+    if key::moment(key, per_second).write(out) {
+        return Ok(());
+    }
+    let what = format!("the key {key} is beyond the year 9999, where times end; use --keys raw");
+    Err(Fault::new(Code::Input, what).into())
+}
+
+/// Digits of numbers.
+#[derive(Default)]
+struct Digits {
+    float: zmij::Buffer,
+    integer: itoa::Buffer,
+}
+
+/// What a value is written as.
+enum Written<'a> {
+    Null,
+    /// Digits, `true`, `false`.
+    Plain(&'a str),
+    /// `NaN`, `inf`, `-inf`.
+    NotFinite(&'a str),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+}
+
+impl Digits {
+    fn value<'a>(&'a mut self, vector: &'a Vector, index: usize) -> Written<'a> {
+        if vector.is_null(index) {
+            return Written::Null;
+        }
+        let bounds = |offsets: &[u64]| {
+            let at = |index: usize| usize::try_from(offsets[index]).unwrap_or(usize::MAX);
+            at(index)..at(index + 1)
+        };
+        match vector.data() {
+            Data::F64(values) if values[index].is_finite() => {
+                Written::Plain(self.float.format_finite(values[index]))
+            }
+            Data::F32(values) if values[index].is_finite() => {
+                Written::Plain(self.float.format_finite(values[index]))
+            }
+            Data::F64(values) => Written::NotFinite(self.float.format(values[index])),
+            Data::F32(values) => Written::NotFinite(self.float.format(values[index])),
+            Data::U64(values) => Written::Plain(self.integer.format(values[index])),
+            Data::I64(values) => Written::Plain(self.integer.format(values[index])),
+            Data::U32(values) => Written::Plain(self.integer.format(values[index])),
+            Data::I32(values) => Written::Plain(self.integer.format(values[index])),
+            Data::Bool(values) => Written::Plain(if values[index] { "true" } else { "false" }),
+            Data::Text { offsets, data } => Written::Text(&data[bounds(offsets)]),
+            Data::Bytes { offsets, data } => Written::Bytes(&data[bounds(offsets)]),
+            // Kinds of later versions: whoever adds one adds it here.
+            _ => Written::Null,
+        }
+    }
+}
+
+/// Appends bytes as base64.
+fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    // The room is exactly what it takes.
+    let written = BASE64_STANDARD.encode_slice(bytes, &mut out[start..]).unwrap_or(0);
+    out.truncate(start + written);
+}
