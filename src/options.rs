@@ -149,13 +149,13 @@ impl Options {
                 max,
             }),
         };
+        if !(LOG_BYTES_MIN..=LOG_BYTES_MAX).contains(&self.log_bytes) {
+            let what = format!("log_bytes, which must be whole pages and at least {LOG_BYTES_MIN},").into();
+            return Err(Error::Limit { what, given: self.log_bytes, max: LOG_BYTES_MAX });
+        }
         whole("log_bytes", self.log_bytes, LOG_BYTES_MAX)?;
         whole("grow_bytes", self.grow_bytes, self.grow_bytes_max)?;
         whole("grow_bytes (most)", self.grow_bytes_max, u64::MAX)?;
-        if !(LOG_BYTES_MIN..=LOG_BYTES_MAX).contains(&self.log_bytes) {
-            let what = format!("log_bytes, which must be at least {LOG_BYTES_MIN},").into();
-            return Err(Error::Limit { what, given: self.log_bytes, max: LOG_BYTES_MAX });
-        }
         if self.grow_bytes == 0 || self.grow_bytes > self.grow_bytes_max {
             let what = "grow_bytes, which must be above 0,".into();
             return Err(Error::Limit { what, given: self.grow_bytes, max: self.grow_bytes_max });
