@@ -44,6 +44,7 @@ const COVERED: &[(&[Mutant], &str)] = &[
     (&[EpochMayFall], "sequence, previous checksum and flock"),
     (&[OlderManifest], "the record before, a later record and a later generation are each asked for"),
     (&[NoGenerationCheck], "the record before and a later record"),
+    (&[NotAskedAgain], "no slot is used again in this version; tests/reading/following.rs asks by hand"),
 ];
 
 fn lives(name: &'static str, mutants: &'static [Mutant]) -> Case {
@@ -54,6 +55,11 @@ fn with(name: &'static str, mutants: &'static [Mutant], change: fn(&mut Choices)
     let mut choices = Choices::default();
     change(&mut choices);
     Case { name, mutants, how: How::Lives(choices) }
+}
+
+/// Lives of two followers each.
+fn following(name: &'static str, mutants: &'static [Mutant]) -> Case {
+    with(name, mutants, |choices| choices.followers = Some(2))
 }
 
 fn rot(name: &'static str, mutants: &'static [Mutant], rot: Rot) -> Case {
@@ -107,6 +113,11 @@ fn cases() -> Vec<Case> {
         ),
         lives("recovery: no record begins the epoch", &[NoEpochRecord]),
         with("locks: files are not flocked", &[], |choices| (choices.kills, choices.flocks) = (1.0, false)),
+        following("following: no manifest listed, none there", &[NotListedAgain]),
+        following("following: a missing record is not read again", &[NoSecondRead]),
+        following("following: manifests listed before it is read again", &[ListsFirst]),
+        following("following: a record of a later manifest is judged", &[LaterGenerationApplied]),
+        following("following: the log is not synced before rows are shown", &[NoSyncBeforeShowing]),
         with("errors: not poisoned", &[NoPoison], |choices| {
             (choices.errors, choices.careless) = (Some((0.01, 0.0)), true);
         }),
@@ -115,6 +126,8 @@ fn cases() -> Vec<Case> {
         }),
         with("errors: a failed sync is asked again", &[SyncRetried], |choices| {
             (choices.errors, choices.lossy) = (Some((0.01, 0.0)), true);
+            // A reader's sync that fails would forget what the writer had been told is durable.
+            choices.followers = Some(0);
         }),
     ]
 }

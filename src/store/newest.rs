@@ -23,14 +23,22 @@ pub(super) const ATTEMPTS: usize = 10;
 /// # Errors
 /// `NotAStore` if there is none; `Corrupt` if there are only other parts of a store.
 pub(super) async fn generation<D: Disk>(disk: &D, dir: &Path) -> Result<u64> {
-    let mut listing = list(disk, dir).await?;
-    for _ in 1..if mutant::is(Mutant::NotListedAgain) { 1 } else { ATTEMPTS } {
-        if !listing.manifests.is_empty() {
-            break;
+    let attempts = if mutant::is(Mutant::NotListedAgain) { 1 } else { ATTEMPTS };
+    let (mut left, mut parts) = (attempts, false);
+    loop {
+        let listing = list(disk, dir).await?;
+        if let Some(newest) = listing.manifests.last() {
+            return Ok(*newest);
         }
-        listing = list(disk, dir).await?;
+        // Parts are made behind a manifest: the listings before this one met a creation.
+        if listing.has_parts() && !parts {
+            (left, parts) = (attempts, true);
+        }
+        left -= 1;
+        if left == 0 {
+            return Err(not_yet(dir, &listing));
+        }
     }
-    listing.manifests.last().copied().ok_or_else(|| not_yet(dir, &listing))
 }
 
 /// The generation of a manifest that is newer than this one, if there is one. One that became the newest while

@@ -29,6 +29,8 @@ pub(crate) struct Choices {
     pub(crate) inline_bytes: Option<u64>,
     /// Records and commits of more than one write may bring, 1 MiB.
     pub(crate) huge: bool,
+    /// Processes that follow the store; else drawn.
+    pub(crate) followers: Option<u64>,
     /// Tell what happens.
     pub(crate) trace: bool,
 }
@@ -47,6 +49,7 @@ impl Default for Choices {
             schema: None,
             inline_bytes: None,
             huge: false,
+            followers: None,
             trace: false,
         }
     }
@@ -98,6 +101,8 @@ pub(crate) struct Story {
     /// Lives at whose end there were several segments, and raw files of several chunks.
     pub(crate) rolled: u64,
     pub(crate) chunked: u64,
+    /// How often followers were shown new rows.
+    pub(crate) shows: u64,
 }
 
 impl Story {
@@ -120,6 +125,7 @@ impl Story {
             (&mut self.huge, other.huge),
             (&mut self.rolled, other.rolled),
             (&mut self.chunked, other.chunked),
+            (&mut self.shows, other.shows),
         ];
         pairs.into_iter().for_each(|(sum, more)| *sum += more);
     }

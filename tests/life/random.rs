@@ -3,11 +3,14 @@
 //! A life is some processes, one after another: each creates or opens the store, compares it with what was
 //! acknowledged, works until it closes, fails, or is stopped at some operation of the disk, and then is killed or
 //! loses its power. The last one meets no mishap: all that was acknowledged must be there, and the store goes on.
+//! Other processes may follow the store meanwhile (`followers`).
 //!
 //! Not here: what a process does with an open store (`acts`, `group`), rows (`table`), what they must be (`expected`).
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 use tidelog::disk::sim::{self, Moment, Random, Settings, SimDisk, Stopped};
@@ -19,7 +22,10 @@ use super::table::{self, Table};
 use super::{Kept, Wrong, keep};
 
 mod acts;
+mod followers;
 mod group;
+
+use followers::{Followers, Sight};
 
 /// The store's directory.
 pub(crate) const DIR: &str = "/data/store";
@@ -76,6 +82,10 @@ pub(crate) struct Life {
     doing: &'static str,
     /// The latest crash.
     crashed: String,
+    /// Away while a process lives.
+    followers: Followers,
+    /// What they have seen.
+    sights: Vec<Rc<RefCell<Sight>>>,
 }
 
 /// A life from nothing to its end.
@@ -115,7 +125,12 @@ impl Life {
         disk.make_dirs("/data").map_err(|error| Wrong::new(error.to_string()))?;
         let kind = choices.schema.unwrap_or_else(|| [0, 0, 1, 2, 3, 4, 5, 6][random.index(8)]);
         let schema = table::schema(kind).map_err(|error| Wrong::new(error.to_string()))?;
-        Ok(Life::in_world(disk, Expected::new(&schema), schema, random, choices))
+        let mut life = Life::in_world(disk, Expected::new(&schema), schema, random, choices);
+        let mut random = Random::new(seed.rotate_left(32));
+        let count = choices.followers.unwrap_or_else(|| [0, 0, 1, 2][random.index(4)]);
+        life.followers = Followers::new(count, life.errors.0 > 0.0, &life.disk, &mut random);
+        life.sights = life.followers.sights();
+        Ok(life)
     }
 
     /// A life that goes on in a world where some of it has happened.
@@ -149,6 +164,8 @@ impl Life {
             poisoned: false,
             doing: "",
             crashed: "no crash".to_owned(),
+            followers: Followers::default(),
+            sights: Vec::new(),
             random,
             expected,
             schema,
@@ -194,7 +211,9 @@ impl Life {
     pub(crate) fn end(&mut self) -> Kept {
         self.disk.fail_nothing();
         while !self.process(true)? {}
-        Ok(())
+        self.doing = "following to the end";
+        self.story.shows += self.followers.shows();
+        self.followers.see_all(&self.expected.rows)
     }
 
     /// Crashes within the next operations, and again when it has recovered only in part.
@@ -233,7 +252,9 @@ impl Life {
         self.opened = false;
         let before = self.disk.operations();
         let disk = self.disk.clone();
-        let ended = sim::run(&disk, self.work(last));
+        let mut followers = std::mem::take(&mut self.followers);
+        let ended = sim::run(&disk, followers.beside(&disk, self.work(last)));
+        self.followers = followers;
         self.story.operations += disk.operations() - before;
         match ended {
             Ok(Ok(())) => Ok(true),
@@ -249,7 +270,7 @@ impl Life {
             Err(Stopped::Stuck(what)) => Err(Wrong::new(format!("a call never ends: {what}"))),
             Err(Stopped::Crashed) => {
                 self.release();
-                self.end_process();
+                self.end_process()?;
                 self.order_crash();
                 Ok(self.opened)
             }
@@ -257,7 +278,7 @@ impl Life {
     }
 
     /// The process ends at once, by a kill or with the power.
-    fn end_process(&mut self) {
+    fn end_process(&mut self) -> Kept {
         self.loose = false;
         self.story.in_recovery += u64::from(!self.opened);
         let kill = self.random.chance(self.choices.kills);
@@ -268,7 +289,14 @@ impl Life {
         *count += 1;
         self.crashed = format!("{what} behind operation {}, {}", self.disk.operations() - 1, self.doing);
         self.say(|| what.to_owned());
-        self.disk = if kill { self.disk.kill() } else { self.disk.power_cut() };
+        if kill {
+            self.disk = self.disk.kill();
+            let alone = if self.random.below(4) == 0 { self.random.below(400) } else { 0 };
+            return self.followers.alone(alone);
+        }
+        self.disk = self.disk.power_cut();
+        self.followers.restart(&self.disk);
+        Ok(())
     }
 
     fn draw_options(&mut self) -> Options {

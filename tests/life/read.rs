@@ -32,15 +32,21 @@ type Read<T = ()> = Result<T, Unread>;
 
 /// All rows of a snapshot, by a scan.
 pub(crate) async fn all(store: &Store<SimDisk>, at: &Snapshot) -> Read<Table> {
+    from(store, at, 0).await
+}
+
+/// The rows of a snapshot from row `first` on.
+pub(crate) async fn from(store: &Store<SimDisk>, at: &Snapshot, first: u64) -> Read<Table> {
     let reader = store.reader();
-    let mut scan = reader.scan(at, ..);
+    let mut scan = reader.scan(at, ..).rows(first..u64::MAX);
     let mut table = Table::new(store.schema());
     while let Some(batch) = scan.next().await? {
-        let row = table.rows() as u64;
+        let row = first + table.rows() as u64;
         keep(batch.row(0) == Some(row), || format!("behind {row} rows comes row {:?}", batch.row(0)))?;
         add(&mut table, &batch)?;
     }
-    keep(table.rows() as u64 == at.rows(), || format!("a scan of {} rows gave {}", at.rows(), table.rows()))?;
+    let rows = first + table.rows() as u64;
+    keep(rows == at.rows(), || format!("a scan of {} rows gave {rows}", at.rows()))?;
     Ok(table)
 }
 

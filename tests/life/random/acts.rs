@@ -7,7 +7,7 @@ use std::path::Path;
 use tidelog::disk::sim::SimDisk;
 use tidelog::{Error, Snapshot, Store, Writer};
 
-use super::{DIR, Did, Life, Trouble, within};
+use super::{DIR, Did, Life, Trouble, followers, within};
 use crate::life::read::{self, Unread};
 use crate::life::table::{Shape, Table};
 use crate::life::{Kept, Wrong, keep};
@@ -26,6 +26,7 @@ impl Life {
         keep(found.rows() as u64 >= shown, || {
             format!("{shown} rows were shown, {} are there", found.rows())
         })?;
+        self.sights.iter().try_for_each(|sight| followers::check_shown(sight, &found))?;
         match self.expected.settle(&found, at.note())? {
             Some(true) => self.story.found += 1,
             Some(false) => self.story.absent += 1,
