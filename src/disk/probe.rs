@@ -47,12 +47,33 @@ const OPERATIONS: &[(&str, u8)] = &[
     ("RECV", opcode::Recv::CODE),
 ];
 
+/// Something that an executor needs and does not find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lack {
+    /// `io_uring`, `memlock` or `proc`.
+    pub name: &'static str,
+    /// What is wrong, and what to do about it.
+    pub what: String,
+}
+
+/// All that an executor would not find here.
+pub(super) fn lacks() -> Vec<Lack> {
+    let memlock = getrlimit(Resource::Memlock).current;
+    let all = [
+        ("io_uring", check_io_uring().err()),
+        ("memlock", memlock.and_then(memlock_lacks)),
+        ("proc", proc_lacks(Path::new("/proc/self/fd"))),
+    ];
+    all.into_iter().filter_map(|(name, what)| Some(Lack { name, what: what? })).collect()
+}
+
 /// Whether an executor could start here, and what to do if not.
 pub(super) fn check() -> Result<()> {
-    check_io_uring().map_err(|what| Error::Unsupported { what: what.into() })?;
-    let memlock = getrlimit(Resource::Memlock).current;
-    let lacking = memlock.and_then(memlock_lacks).or_else(|| proc_lacks(Path::new("/proc/self/fd")));
-    lacking.map_or(Ok(()), |what| Err(Error::Unsupported { what: what.into() }))
+    match lacks().into_iter().next() {
+        None => Ok(()),
+        Some(Lack { what, .. }) => Err(Error::Unsupported { what: what.into() }),
+    }
 }
 
 fn check_io_uring() -> Result<(), String> {

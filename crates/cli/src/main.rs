@@ -14,6 +14,7 @@ mod disk;
 mod exit;
 mod input;
 mod key;
+mod machine;
 mod output;
 mod progress;
 mod schema;

@@ -6,9 +6,11 @@ use std::io::{Write, stdout};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use serde_json::{Map, Value};
 use tidelog::disk::Disk;
 
 use crate::disk::{Engine, OnDisk};
+use crate::machine;
 
 mod data;
 mod figures;
@@ -57,14 +59,15 @@ struct Measure {
 
 impl OnDisk for Measure {
     async fn run<D: Disk>(self, disk: D) -> Result<()> {
-        let (text, json) = measure(disk, self.engine.name(), &self.request).await?;
-        let shown = if self.request.json { format!("{json}\n") } else { text };
+        let report = measure(disk, self.engine.name(), &self.request).await?;
+        let shown =
+            if self.request.json { format!("{}\n", Value::Object(report)) } else { report::text(&report) };
         Ok(stdout().write_all(shown.as_bytes())?)
     }
 }
 
-/// Measures, and returns the report as text and as JSON.
-async fn measure<D: Disk>(disk: D, engine: &str, request: &Bench) -> Result<(String, String)> {
+/// Measures; returns the facts that figures depend on, and the figures.
+async fn measure<D: Disk>(disk: D, engine: &str, request: &Bench) -> Result<Map<String, Value>> {
     let dir = tempfile::Builder::new().prefix("tidelog-bench-").tempdir_in(&request.dir);
     let dir = dir.with_context(|| format!("could not make a directory in {}", request.dir.display()))?;
     let floor = Written::new(dir.path(), if request.quick { 256 << 20 } else { 4 << 30 })?;
@@ -87,26 +90,13 @@ async fn measure<D: Disk>(disk: D, engine: &str, request: &Bench) -> Result<(Str
         eprintln!("batch_65536, open, scan_cold: {} rows", request.rows);
         bench.batches(&mut report).await?;
     }
-    if let Some(bytes) = peak_memory_bytes() {
-        report.put("memory", "peak_mb", bytes / 1e6);
+    if let Some(bytes) = machine::peak_memory_bytes() {
+        eprintln!("most memory at once: {} MB", bytes / 1_000_000);
     }
-    let mut facts = vec![
-        ("rows", request.rows.to_string()),
-        ("columns", "4".to_owned()),
-        ("engine", format!("\"{engine}\"")),
-    ];
-    facts.extend(report::facts(dir.path()));
-    let mut text = String::new();
-    for (name, value) in &facts {
-        text += &format!("{name:<34}{value:>16}\n");
-    }
-    Ok((text + &report.text(), report.json(&facts)))
-}
-
-/// The most memory that this process has had at once.
-fn peak_memory_bytes() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024.0)
+    let mut facts = Map::new();
+    facts.insert("rows".to_owned(), request.rows.into());
+    facts.insert("columns".to_owned(), 4.into());
+    facts.insert("engine".to_owned(), engine.into());
+    facts.extend(machine::facts(dir.path()));
+    Ok(report.json(facts))
 }

@@ -8,12 +8,16 @@ use clap::Subcommand;
 use crate::disk::Engine;
 
 mod bench;
+mod check;
 mod completions;
 mod create;
 mod demo;
+mod doctor;
 mod get;
 mod ingest;
+mod inspect;
 mod scan;
+mod stat;
 mod tail;
 
 /// What is to be done.
@@ -25,7 +29,11 @@ pub(crate) enum Command {
     Scan(scan::Scan),
     Get(get::Get),
     Tail(tail::Tail),
+    Stat(stat::Stat),
+    Check(check::Check),
+    Inspect(inspect::Inspect),
     Bench(bench::Bench),
+    Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
 
@@ -39,6 +47,10 @@ impl Command {
             Command::Scan(scan) => disk.run(scan),
             Command::Get(get) => disk.run(get),
             Command::Tail(tail) => disk.run(tail),
+            Command::Stat(stat) => disk.run(stat),
+            Command::Check(check) => disk.run(check),
+            Command::Inspect(inspect) => disk.run(inspect),
+            Command::Doctor(doctor) => doctor.run(disk),
             Command::Bench(bench) => bench.run(disk),
             Command::Completions(completions) => completions.run(),
         }

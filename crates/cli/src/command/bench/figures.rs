@@ -15,7 +15,8 @@ use tidelog::{Appender, Column, ColumnId, Kind, Options, Schema, Value, Writer};
 
 use super::data::{Batch, Rows, schema};
 use super::floors::Written;
-use super::report::{self, Report, median, quantile};
+use super::report::{self, Report, median, quantile, spread};
+use crate::machine;
 
 /// Each timed figure runs this long at least.
 const LONG_ENOUGH: Duration = Duration::from_secs(10);
@@ -43,7 +44,7 @@ impl<'a, D: Disk> Figures<'a, D> {
         const SAMPLES: u64 = 200;
         let mut writer = self.writer("append_1").await?;
         let (mut raw, mut engine, mut ours) = (Vec::new(), Vec::new(), Vec::new());
-        let mut ratios: [Vec<f64>; 3] = Default::default();
+        let (mut ratios, mut floors): ([Vec<f64>; 3], _) = (Default::default(), Vec::new());
         let start = Instant::now();
         let mut key = 0;
         while start.elapsed() < self.time {
@@ -59,6 +60,7 @@ impl<'a, D: Disk> Figures<'a, D> {
                 key += 1;
             }
             let p50 = |times: &[Duration]| quantile(times, 0.5);
+            floors.push(p50(&raw_now));
             ratios[0].push(p50(&ours_now) / p50(&raw_now));
             ratios[1].push(p50(&ours_now) / p50(&engine_now));
             ratios[2].push(quantile(&ours_now, 0.99) / quantile(&raw_now, 0.99));
@@ -74,11 +76,12 @@ impl<'a, D: Disk> Figures<'a, D> {
         writer.close().await?;
         report.time("floor", "dsync_4k", &raw);
         report.put("floor", "dsync_4k_engine_p50_us", quantile(&engine, 0.5) * 1e6);
+        report.put("floor", "spread", spread(&floors));
         report.time("append_1", "", &ours);
         report.put("append_1", "ratio_p50", median(&ratios[0]));
         report.put("append_1", "ratio_engine_p50", median(&ratios[1]));
         report.put("append_1", "ratio_p99", median(&ratios[2]));
-        report.put("longest", "commit_ms", quantile(&ours, 1.0) * 1e3);
+        report.commits(&ours);
         Ok(())
     }
 
@@ -152,6 +155,7 @@ impl<'a, D: Disk> Figures<'a, D> {
         report.put("batch_65536", "rows_s", report::whole(done) / all);
         report.put("batch_65536", "mb_s", report::whole(done) * 40.0 / all / 1e6);
         report.put("batch_65536", "fresh_ratio", median(&ratios));
+        report.commits(&ours);
         report.put("batch_65536", "longest_ms", quantile(&ours, 1.0) * 1e3);
         writer.close().await?;
         self.open(report).await?;
@@ -215,7 +219,7 @@ impl<'a, D: Disk> Figures<'a, D> {
         let store = writer.store();
         let (appender, committer) = writer.share();
         let until = Instant::now() + self.time;
-        let flushes = report::flushes(self.dir);
+        let flushes = machine::flushes(self.dir);
         let start = Instant::now();
         let callers: FuturesUnordered<_> = (0..64).map(|_| caller(appender.clone(), until)).collect();
         drop(appender);
@@ -227,7 +231,7 @@ impl<'a, D: Disk> Figures<'a, D> {
         }
         let rows = store.rows();
         ensure!(rows == all.len() as u64, "group_64: {rows} rows, {} were acknowledged", all.len());
-        if let (Some(before), Some(after)) = (flushes, report::flushes(self.dir)) {
+        if let (Some(before), Some(after)) = (flushes, machine::flushes(self.dir)) {
             report.put(
                 "group_64",
                 "flushes_per_64",

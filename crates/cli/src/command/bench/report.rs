@@ -1,18 +1,19 @@
-//! Figures by name, as text and as JSON; the facts about the machine that they depend on.
+//! Figures by name, as text and as JSON.
 //!
 //! A figure that this version cannot produce is absent: never zero, never made up.
 //!
-//! Not here: measuring.
+//! Not here: measuring, and the facts that figures depend on (`machine`).
 
-use std::fmt::Write as _;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde_json::{Map, Value};
 
 /// Figures in the order in which they were put.
 #[derive(Default)]
 pub(crate) struct Report {
     groups: Vec<(&'static str, Vec<(String, f64)>)>,
+    /// The longest single commit of all.
+    longest_commit: Duration,
 }
 
 impl Report {
@@ -44,32 +45,48 @@ impl Report {
         }
     }
 
-    /// A line for each figure.
-    pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        for (group, figures) in &self.groups {
-            for (name, value) in figures {
-                let _ = writeln!(text, "{:<34}{:>16}", format!("{group} {name}"), shown(*value));
-            }
-        }
-        text
+    /// Keeps the longest single commit.
+    pub(crate) fn commits(&mut self, times: &[Duration]) {
+        self.longest_commit = times.iter().copied().fold(self.longest_commit, Duration::max);
     }
 
-    /// One object; `facts` are pairs of a name and a JSON value.
-    pub(crate) fn json(&self, facts: &[(&str, String)]) -> String {
-        let mut parts: Vec<String> =
-            facts.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    /// One object: `facts`, then the figures by their groups.
+    pub(crate) fn json(&self, facts: Map<String, Value>) -> Map<String, Value> {
+        let mut all = facts;
         for (group, figures) in &self.groups {
-            let figures: Vec<String> =
-                figures.iter().map(|(name, value)| format!("\"{name}\":{}", shown(*value))).collect();
-            parts.push(format!("\"{group}\":{{{}}}", figures.join(",")));
+            let figures = figures.iter().filter_map(|(name, value)| Some((name.clone(), shown(*value)?)));
+            all.insert((*group).to_owned(), Value::Object(figures.collect()));
         }
-        format!("{{{}}}", parts.join(","))
+        if !self.longest_commit.is_zero() {
+            let longest = shown(self.longest_commit.as_secs_f64() * 1e3);
+            all.extend(longest.map(|longest| ("longest_commit_ms".to_owned(), longest)));
+        }
+        all
     }
 }
 
-fn shown(value: f64) -> String {
-    if value.abs() >= 1000.0 { format!("{value:.0}") } else { format!("{value:.3}") }
+/// The same object, a line for each value.
+pub(crate) fn text(report: &Map<String, Value>) -> String {
+    let line = |name: &str, value: &Value| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("{name:<34}{value:>16}\n")
+    };
+    let mut text = String::new();
+    for (name, value) in report {
+        match value {
+            Value::Object(figures) => {
+                figures.iter().for_each(|(figure, value)| text += &line(&format!("{name} {figure}"), value));
+            }
+            value => text += &line(name, value),
+        }
+    }
+    text
+}
+
+/// Rounded as far as it means something; none where there is no figure.
+fn shown(value: f64) -> Option<Value> {
+    let rounded = if value.abs() >= 1000.0 { value.round() } else { (value * 1e3).round() / 1e3 };
+    serde_json::Number::from_f64(rounded).map(Value::Number)
 }
 
 /// The value below which `share` of the times lie, in seconds.
@@ -77,6 +94,14 @@ pub(crate) fn quantile(times: &[Duration], share: f64) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     at(&sorted, share).map_or(f64::NAN, |time| time.as_secs_f64())
+}
+
+/// How far the middle half of `values` lies apart, as a share of the median.
+pub(crate) fn spread(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let at = |share| at(&sorted, share).unwrap_or(f64::NAN);
+    (at(0.75) - at(0.25)) / at(0.5)
 }
 
 /// The middle of `values`.
@@ -102,61 +127,4 @@ pub(crate) fn count(count: usize) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
 pub(crate) fn whole(count: u64) -> f64 {
     count as f64
-}
-
-/// The block device that holds `path`, in /sys.
-fn device(path: &Path) -> Option<PathBuf> {
-    let number = std::fs::metadata(path).ok()?.dev();
-    let (major, minor) = ((number >> 8) & 0xFFF, (number & 0xFF) | ((number >> 12) & 0xFFF_FF00));
-    let device = std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
-    // A partition's queue is its disk's.
-    if device.join("queue").is_dir() { Some(device) } else { device.parent().map(Path::to_path_buf) }
-}
-
-/// Flushes that the device under `path` has completed, where the kernel counts them.
-pub(crate) fn flushes(path: &Path) -> Option<u64> {
-    let stat = std::fs::read_to_string(device(path)?.join("stat")).ok()?;
-    stat.split_whitespace().nth(15)?.parse().ok()
-}
-
-/// What the figures depend on: file system, journal, write cache, FUA; each a JSON value.
-pub(crate) fn facts(path: &Path) -> Vec<(&'static str, String)> {
-    let read = |name: &str| {
-        let text = std::fs::read_to_string(device(path)?.join("queue").join(name)).ok()?;
-        Some(text.trim().to_owned())
-    };
-    let mut facts = Vec::new();
-    if let Some((kind, source)) = mount(path) {
-        facts.push(("filesystem", format!("\"{kind}\"")));
-        if kind == "ext4" {
-            let name = Path::new(&source).file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let name = if name == "root" { root_name(path).unwrap_or(name) } else { name };
-            if let Ok(task) = std::fs::read_to_string(format!("/sys/fs/ext4/{name}/journal_task")) {
-                facts.push(("journal", (task.trim() != "<none>").to_string()));
-            }
-        }
-    }
-    if let Some(cache) = read("write_cache") {
-        facts.push(("write_cache", format!("\"{cache}\"")));
-    }
-    if let Some(fua) = read("fua") {
-        facts.push(("fua", (fua == "1").to_string()));
-    }
-    facts
-}
-
-fn root_name(path: &Path) -> Option<String> {
-    Some(device(path)?.file_name()?.to_string_lossy().into_owned())
-}
-
-/// Kind and source of the file system that holds `path`.
-fn mount(path: &Path) -> Option<(String, String)> {
-    let path = std::fs::canonicalize(path).ok()?;
-    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
-    let fields = mounts.lines().filter_map(|line| {
-        let mut fields = line.split(' ');
-        Some((fields.next()?, fields.next()?, fields.next()?))
-    });
-    let holding = fields.filter(|(_, at, _)| path.starts_with(at)).max_by_key(|(_, at, _)| at.len())?;
-    Some((holding.2.to_owned(), holding.0.to_owned()))
 }
