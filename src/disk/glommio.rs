@@ -43,10 +43,9 @@ use nix::libc;
 
 use super::in_flight::{Gate, InFlight};
 use super::posix::append_zeros;
-use super::probe::{self, Lack};
 use super::pulse::Pulse;
 use super::system::{self, Lock, PATIENCE, unsupported};
-use super::{Disk, File, Mode, PAGE};
+use super::{Disk, File, Mode, PAGE, probe};
 use crate::{Error, Result};
 
 /// Buffers of an executor come from here while they fit. Beyond, each costs its page faults: reading 1 MiB
@@ -116,12 +115,6 @@ impl Glommio {
     /// `Unsupported`; its text says what is missing, and the remedy.
     pub fn check() -> Result<()> {
         probe::check()
-    }
-
-    /// All that is missing for an executor on this machine, one by one; nothing where [`Glommio::check`] is `Ok`.
-    #[must_use]
-    pub fn lacks() -> Vec<Lack> {
-        probe::lacks()
     }
 
     /// Runs `future` on an executor of the calling thread, then waits for the requests of futures that were

@@ -29,7 +29,7 @@ mod system;
 pub(crate) use buffers::Buffers;
 pub use glommio::{Core, Glommio};
 pub use posix::Posix;
-pub use probe::Lack;
+pub use probe::{Lack, lacks};
 
 /// Bytes in a page: the unit of every read and write.
 pub const PAGE: usize = 4096;

@@ -57,8 +57,10 @@ pub struct Lack {
     pub what: String,
 }
 
-/// All that an executor would not find here.
-pub(super) fn lacks() -> Vec<Lack> {
+/// All that an executor of [`Glommio`](super::Glommio) would not find on this machine; nothing where
+/// [`Glommio::check`](super::Glommio::check) is `Ok`.
+#[must_use]
+pub fn lacks() -> Vec<Lack> {
     let memlock = getrlimit(Resource::Memlock).current;
     let all = [
         ("io_uring", check_io_uring().err()),

@@ -113,7 +113,7 @@ fn kernel() -> Finding {
 
 /// What an executor needs: it is missed only where it is to be used.
 fn executors(engine: Engine) -> Vec<Finding> {
-    let lacks = Glommio::lacks();
+    let lacks = tidelog::disk::lacks();
     let state = if engine == Engine::Glommio { State::Blocker } else { State::Note };
     let memlock = match getrlimit(Resource::Memlock).current {
         Some(bytes) => format!("{bytes} bytes of memory may be locked"),
