@@ -80,7 +80,8 @@ impl<R: BufRead> Source for JsonRows<R> {
         if str::from_utf8(&self.line).is_err() {
             return Err(Stop::at(self.number, "it is no UTF-8"));
         }
-        let mut parser = serde_json::Deserializer::from_slice(&self.line);
+        // What is wrong at the end is wrong in this line.
+        let mut parser = serde_json::Deserializer::from_slice(self.line.trim_ascii_end());
         let object = Object { start: self.line.as_ptr().addr(), members: &mut self.members };
         let parsed = parser.deserialize_map(object).and_then(|()| parser.end());
         match parsed {

@@ -1,0 +1,17 @@
+//! The program as people and scripts meet it: its commands run as processes, on real directories.
+//!
+//! Not here: the store's promises (the library's own tests), reading cells and times (beside their code).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../../../../tests/common/skip.rs"]
+#[allow(dead_code, reason = "the data commands need a part")]
+mod skip;
+
+mod codes;
+mod help;
+mod kill;
+mod memory;
+mod process;
+mod real;
+mod special;
