@@ -32,6 +32,10 @@ pub enum Mutant {
     ShowsEarly,
     /// Commit: in memory a large one's inline bytes extend the tail where D did not move.
     InlineExtends,
+    /// Buffered: shown although the record that is to come has no room.
+    BufferedWithoutRoom,
+    /// Buffered: checkpoint and close do not record what was shown.
+    BufferedForgotten,
     /// Log: it enters the other file without a checkpoint.
     NoLogRule,
     /// Log: it enters the other file when room is made, before the record is written.

@@ -28,7 +28,11 @@ pub enum Durability {
     /// When its rows survive kill -9 and power loss.
     #[default]
     Synced,
-    /// When its rows are visible to readers of this process; not in this version (`Unsupported`).
+    /// When its rows are visible to readers of this process, before they are durable: a crash takes back the
+    /// newest such commits, each wholly. They wait in memory for a record that holds them all: at
+    /// [`Writer::sync`](crate::Writer::sync), checkpoint, close, and whenever one small record
+    /// ([`Options::inline_bytes`]) cannot take one more commit; that commit is `Synced`. Readers in other
+    /// processes see them only then.
     Buffered,
 }
 
@@ -168,10 +172,6 @@ impl Options {
         if self.segment_rows == 0 || self.segment_bytes == 0 {
             let what = "rows or bytes of a segment, which must be above 0,".into();
             return Err(Error::Limit { what, given: 0, max: u64::MAX });
-        }
-        if self.durability == Durability::Buffered {
-            let what = "Durability::Buffered is not in this version; use Durability::Synced".into();
-            return Err(Error::Unsupported { what });
         }
         Ok(())
     }

@@ -32,6 +32,8 @@ pub struct Pending {
     note: Option<Vec<u8>>,
     /// In a group: where the caller began whose turn it is. What others appended is none of its concern.
     caller: Option<Mark>,
+    /// Where the rows end that buffered commits have shown: they wait for the next record, and are pending no more.
+    buffered: Option<Mark>,
 }
 
 /// How much was pending at some moment.
@@ -59,6 +61,7 @@ impl Pending {
             bytes_max,
             note: None,
             caller: None,
+            buffered: None,
         }
     }
 
@@ -145,8 +148,14 @@ impl Pending {
         if let Some(mark) = self.caller.clone() {
             self.back_to(&mark);
             self.note = None;
-            return;
+        } else if let Some(mark) = self.buffered.clone() {
+            self.back_to(&mark);
+        } else {
+            self.forget();
         }
+    }
+
+    fn forget(&mut self) {
         self.files.iter_mut().for_each(Vec::clear);
         self.rows = 0;
         self.bytes = 0;
@@ -157,7 +166,7 @@ impl Pending {
     /// How many rows are pending.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        self.rows
+        self.rows - self.buffered.as_ref().map_or(0, |mark| mark.rows)
     }
 
     /// The number that the next appended row gets: committed and pending rows.
@@ -169,7 +178,7 @@ impl Pending {
     /// Bytes that the pending rows hold; `memory_bytes` at most.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes - self.buffered.as_ref().map_or(0, |mark| mark.bytes)
     }
 
     /// What rows are appended against.
@@ -178,10 +187,25 @@ impl Pending {
         &self.schema
     }
 
+    /// Whether a commit would have nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows == 0 && self.note.is_none()
+        match &self.buffered {
+            Some(mark) => self.rows == mark.rows && self.note == mark.note,
+            None => self.rows == 0 && self.note.is_none(),
+        }
     }
 
+    /// Rows that the next record holds: those that are pending, and buffered ones before them.
+    pub(crate) fn unrecorded_rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Bytes of those rows.
+    pub(crate) fn unrecorded_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The first of those rows.
     pub(crate) fn first_row(&self) -> u64 {
         self.first_row
     }
@@ -199,22 +223,34 @@ impl Pending {
         &self.files
     }
 
-    /// What was pending is committed: go on behind it.
+    /// A record holds all of it: go on behind.
     pub(crate) fn committed(&mut self) {
         self.first_row += self.rows;
         self.committed_key = self.last_key;
-        self.clear();
+        self.buffered = None;
+        self.forget();
+    }
+
+    /// What was pending is shown to readers: it stays here for the next record.
+    pub(crate) fn keep_buffered(&mut self) {
+        self.buffered = Some(Mark { note: self.note.clone(), ..self.mark() });
+    }
+
+    /// Cuts off what is pending behind buffered rows, if there are any.
+    pub(crate) fn split_off_pending(&mut self) -> Option<Pending> {
+        let mark = self.buffered.clone()?;
+        Some(self.split_off(&mark))
+    }
+
+    /// Here, without the note.
+    fn mark(&self) -> Mark {
+        let lengths = self.files.iter().map(Vec::len).collect();
+        Mark { rows: self.rows, last_key: self.last_key, lengths, bytes: self.bytes, note: None }
     }
 
     /// A caller's turn begins: it sees no note but its own, and limits count its own rows.
     pub(crate) fn enter(&mut self) {
-        self.caller = Some(Mark {
-            rows: self.rows,
-            last_key: self.last_key,
-            lengths: self.files.iter().map(Vec::len).collect(),
-            bytes: self.bytes,
-            note: self.note.take(),
-        });
+        self.caller = Some(Mark { note: self.note.take(), ..self.mark() });
     }
 
     /// Its turn ends: where it began.
@@ -254,12 +290,25 @@ impl Pending {
         later
     }
 
-    /// Takes back what `split_off` cut, when what stayed has been committed.
+    /// Takes back what `split_off` cut: it follows what is here.
     pub(crate) fn rejoin(&mut self, later: Pending) {
-        debug_assert!(self.is_empty());
         let Pending { rows, last_key, files, bytes, note, .. } = later;
-        (self.rows, self.last_key) = (rows, last_key);
-        (self.files, self.bytes, self.note) = (files, bytes, note);
+        let schema = Arc::clone(&self.schema);
+        for (file, (raw, mut more)) in schema.files().iter().zip(files).enumerate() {
+            if self.rows == 0 {
+                self.files[file] = more;
+                continue;
+            }
+            if raw.role == Role::Offsets {
+                // The data that stands right before has been joined; these count from where that began.
+                let data = self.files[file - 1].len() as u64;
+                let joined = more.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
+                shift_offsets(&mut more, data - joined);
+            }
+            self.files[file].extend_from_slice(&more);
+        }
+        (self.rows, self.last_key, self.bytes) = (self.rows + rows, last_key, self.bytes + bytes);
+        self.note = note.or(self.note.take());
     }
 
     /// Forgets what came since `mark`.
@@ -291,7 +340,7 @@ impl Pending {
     }
 
     fn check_room(&self, bytes: u64, rows: u64) -> Result<()> {
-        let others = self.caller.as_ref().map_or(0, |mark| mark.bytes);
+        let others = self.caller.as_ref().or(self.buffered.as_ref()).map_or(0, |mark| mark.bytes);
         let given = (self.bytes - others).saturating_add(bytes);
         if given > self.bytes_max {
             let what = "the bytes of pending rows (see memory_bytes, log_bytes; commit more often)".into();

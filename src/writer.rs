@@ -13,7 +13,7 @@ use crate::disk::{Disk, Glommio};
 use crate::error::Result;
 use crate::format::record::Form;
 use crate::mutant::{self, Mutant};
-use crate::options::Options;
+use crate::options::{Durability, Options};
 use crate::pending::Pending;
 use crate::schema::Schema;
 use crate::snapshot::Store;
@@ -128,15 +128,32 @@ impl<D: Disk> Writer<D> {
     /// A crash before 3 leaves the commit before; behind it, this one. If the future is dropped, or fails, in
     /// between, it is unknown which: the writer is poisoned, and opening the store again tells.
     ///
+    /// With [`Durability::Buffered`] a commit that needs no more room than one small record, together with those
+    /// that wait for it already, does 4 only.
+    ///
     /// # Errors
     /// `Full`: nothing has changed, the rows are still pending, the same call works when there is space.
     /// `Poisoned` after an earlier failure. `Io` otherwise, and the writer is poisoned.
     pub async fn commit(&mut self) -> Result<Commit> {
-        let rows = self.pending.first_row()..self.pending.next_row();
+        self.core.poison.check()?;
+        let end = self.pending.next_row();
+        let rows = end - self.pending.rows()..end;
         if self.pending.is_empty() {
-            self.core.poison.check()?;
             return Ok(Commit { rows });
         }
+        let is_buffered = self.core.shared.options.durability == Durability::Buffered;
+        if is_buffered && (self.has_room() || mutant::is(Mutant::BufferedWithoutRoom)) {
+            self.core.show(&self.pending);
+            self.pending.keep_buffered();
+            return Ok(Commit { rows });
+        }
+        self.sync().await?;
+        self.record().await?;
+        Ok(Commit { rows })
+    }
+
+    /// The steps of a commit, for all that no record holds.
+    async fn record(&mut self) -> Result<()> {
         let pending = &self.pending;
         let steps = async |core: &mut Core<D>| {
             let plan = core.make_room(pending).await?; // 0
@@ -153,7 +170,7 @@ impl<D: Disk> Writer<D> {
         };
         self.core.guard("a commit", steps).await?;
         self.pending.committed();
-        Ok(Commit { rows })
+        Ok(())
     }
 
     /// Whether what is pending can be committed as it is: one small record, no checkpoint, no roll, no space.
@@ -161,12 +178,16 @@ impl<D: Disk> Writer<D> {
         self.core.has_room(&self.pending)
     }
 
-    /// Makes durable what `Buffered` commits hold: nothing, in this version.
+    /// Makes durable what [`Durability::Buffered`] commits have shown, as one record. Rows that are pending stay so.
     ///
     /// # Errors
-    /// `Poisoned` after an earlier failure.
+    /// `Poisoned` after an earlier failure. `Io` otherwise, and the writer is poisoned.
     pub async fn sync(&mut self) -> Result<()> {
-        self.core.poison.check()
+        self.core.poison.check()?;
+        let Some(later) = self.pending.split_off_pending() else { return Ok(()) };
+        let recorded = self.record().await;
+        self.pending.rejoin(later);
+        recorded
     }
 
     /// Brings the raw files up to date and publishes a manifest: recovery has nothing to replay behind it.
@@ -175,6 +196,9 @@ impl<D: Disk> Writer<D> {
     /// # Errors
     /// As [`Writer::commit`].
     pub async fn checkpoint(&mut self) -> Result<()> {
+        if !mutant::is(Mutant::BufferedForgotten) {
+            self.sync().await?;
+        }
         self.core.guard("a checkpoint", async |core| core.checkpoint().await).await
     }
 
@@ -187,7 +211,15 @@ impl<D: Disk> Writer<D> {
         if mutant::is(Mutant::PoisonedClose) {
             self.core.poison = Poison::None;
         }
-        let closed = self.core.guard("a close", async |core| core.checkpoint().await).await;
+        self.pending.clear();
+        let synced = match mutant::is(Mutant::BufferedForgotten) {
+            true => Ok(()),
+            false => self.sync().await,
+        };
+        let closed = match synced {
+            Ok(()) => self.core.guard("a close", async |core| core.checkpoint().await).await,
+            refused => refused,
+        };
         let released = self.core.release().await;
         closed.and(released)
     }

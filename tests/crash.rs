@@ -121,6 +121,8 @@ fn random_lives_keep_every_acknowledged_row() {
         all.callers,
         all.rolled,
         all.chunked,
+        all.buffered,
+        all.synced,
     ];
     assert!(counts.iter().all(|count| *count >= 100), "{all:?}");
     assert!(all.huge >= 20, "{all:?}");

@@ -82,6 +82,12 @@ fn cases() -> Vec<Case> {
         lives("commit: acknowledged when the record is begun", &[AcknowledgesEarly]),
         lives("commit: shown before it is durable", &[ShowsEarly]),
         lives("commit: inline bytes extend the tail", &[InlineExtends]),
+        with("buffered: shown without room for the record", &[BufferedWithoutRoom], |choices| {
+            choices.buffered = true;
+        }),
+        with("buffered: close and checkpoint forget", &[BufferedForgotten], |choices| {
+            choices.buffered = true
+        }),
         lives("log: enters without a checkpoint", &[NoLogRule]),
         with("log: enters when room is made", &[EntersEarly], |choices| {
             (choices.errors, choices.inline_bytes) = (Some((0.0, 0.4)), Some(0));

@@ -4,8 +4,8 @@
 //! the checksum of the last chunk below; sums of whole chunks never change; the rest is in the tail. A reader
 //! loads the tail's head first and D then ([`ActiveFile::view`]), so that between them no committed byte is
 //! missing, whatever the writer does meanwhile. [`ActiveWriter`] is the writer's side; [`ActiveWriter::apply`]
-//! and [`ActiveWriter::advance`] are the only ways in which D, L, tails and sums move, and are called when the
-//! record or the manifest that says so is durable.
+//! and [`ActiveWriter::advance`] are the only ways in which D, L and sums move, and are called when the record or the
+//! manifest that says so is durable. A tail may reach beyond L: what buffered commits have shown ([`ActiveWriter::show`]).
 //!
 //! Not here: the files themselves (`slot`), how bytes get into them (`flush`).
 
@@ -38,7 +38,7 @@ pub(crate) struct Active {
 pub(crate) struct ActiveFile {
     /// Pages below D in the upper half, the sum of the last chunk (if it is not whole) in the lower.
     published: AtomicU64,
-    /// L, or below: what is committed lies below it.
+    /// Where the tail ends: what is committed lies below it.
     len: AtomicU64,
     /// Of whole chunks.
     sums: boxcar::Vec<u32>,
@@ -49,7 +49,7 @@ pub(crate) struct ActiveFile {
 #[derive(Clone, Debug)]
 pub(crate) struct FileView {
     pub(crate) end: u64,
-    /// L. Less than `end` where the last page was padded.
+    /// Where the tail ends. Less than `end` where the last page was padded.
     pub(crate) len: u64,
     last_sum: u32,
     pub(crate) tail: Arc<Slab>,
@@ -112,17 +112,24 @@ pub(crate) struct FileState {
     pub(crate) end: u64,
     /// Of the last chunk below D, where that is not whole.
     pub(crate) last_sum: u32,
+    /// L.
+    len: u64,
     tail: TailWriter,
 }
 
 impl FileState {
     /// L.
     pub(crate) fn len(&self) -> u64 {
-        self.tail.len()
+        self.len
     }
 
     pub(crate) fn tail_bytes(&self) -> u64 {
-        self.tail.len() - self.end
+        self.len - self.end
+    }
+
+    /// Bytes behind L that readers have been shown: the first of what comes next.
+    pub(crate) fn shown(&self) -> usize {
+        usize::try_from(self.tail.len() - self.len).unwrap_or(usize::MAX)
     }
 }
 
@@ -163,19 +170,27 @@ impl ActiveWriter {
         }
     }
 
+    /// Shows readers bytes of a file that no record holds yet: they follow what has been shown of it before.
+    pub(crate) fn show(&mut self, file: usize, bytes: &[u8]) {
+        let state = &mut self.files[file];
+        state.tail.append(bytes);
+        self.shared.files[file].len.store(state.tail.len(), Ordering::Release);
+    }
+
     /// Takes over a commit whose record is durable.
     pub(crate) fn apply(&mut self, rows: &Rows<'_>) {
         let first_chunk = rows.files[0].first_chunk;
         push_first_keys(&self.shared, first_chunk, &rows.first_keys);
         for ((state, shared), change) in self.files.iter_mut().zip(&self.shared.files).zip(&rows.files) {
             match rows.form {
-                Form::Small => state.tail.append(change.inline),
+                Form::Small => state.tail.append(&change.inline[state.shown()..]),
                 Form::Large if change.end == state.end && mutant::is(Mutant::InlineExtends) => {
                     state.tail.append(change.inline);
                 }
                 Form::Large => state.tail.restart(change.end, change.inline),
             }
-            shared.len.store(state.len(), Ordering::Release);
+            state.len = state.tail.len();
+            shared.len.store(state.len, Ordering::Release);
             advance(state, shared, change.end, change.first_chunk, &change.sums);
         }
         self.rows += rows.rows;
@@ -240,7 +255,7 @@ impl ActiveWriter {
 fn new_file(from: &manifest::ActiveFile) -> (FileState, ActiveFile) {
     let (mut tail, head) = TailWriter::new(from.end);
     tail.append(&from.tail);
-    let state = FileState { end: 0, last_sum: 0, tail };
+    let state = FileState { end: 0, last_sum: 0, len: tail.len(), tail };
     let shared = ActiveFile {
         published: AtomicU64::new(0),
         len: AtomicU64::new(state.len()),

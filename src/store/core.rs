@@ -109,7 +109,7 @@ impl<D: Disk> Core<D> {
         if self.must_roll(pending) {
             self.roll().await?;
         }
-        if self.active.tail_bytes() + pending.bytes() > self.shared.options.memory_bytes {
+        if self.active.tail_bytes() + pending.unrecorded_bytes() > self.shared.options.memory_bytes {
             self.checkpoint().await?;
         }
         let form = self.form(pending);
@@ -139,7 +139,7 @@ impl<D: Disk> Core<D> {
     /// Whether `make_room` would have nothing to do for a small commit.
     pub(crate) fn has_room(&self, pending: &Pending) -> bool {
         !self.must_roll(pending)
-            && self.active.tail_bytes() + pending.bytes() <= self.shared.options.memory_bytes
+            && self.active.tail_bytes() + pending.unrecorded_bytes() <= self.shared.options.memory_bytes
             && self.form(pending) == Form::Small
             && matches!(self.log.room(self.record_pages(pending, Form::Small)), Room::At(_))
     }
@@ -147,14 +147,16 @@ impl<D: Disk> Core<D> {
     fn must_roll(&self, pending: &Pending) -> bool {
         let options = &self.shared.options;
         self.active.rows > 0
-            && (self.active.rows + pending.rows() > options.segment_rows
-                || self.active.bytes() + pending.bytes() > options.segment_bytes)
+            && (self.active.rows + pending.unrecorded_rows() > options.segment_rows
+                || self.active.bytes() + pending.unrecorded_bytes() > options.segment_bytes)
     }
 
     fn form(&self, pending: &Pending) -> Form {
         let options = &self.shared.options;
         let half = self.log.pages / 2;
-        if pending.bytes() <= options.inline_bytes && self.record_pages(pending, Form::Small) <= half {
+        if pending.unrecorded_bytes() <= options.inline_bytes
+            && self.record_pages(pending, Form::Small) <= half
+        {
             Form::Small
         } else {
             Form::Large
@@ -171,7 +173,7 @@ impl<D: Disk> Core<D> {
     /// Pages that the record will take.
     pub(crate) fn record_pages(&self, pending: &Pending, form: Form) -> u32 {
         let note = pending.pending_note().map(<[u8]>::len);
-        if pending.rows() == 0 {
+        if pending.unrecorded_rows() == 0 {
             return record::pages(None, note);
         }
         let (mut sums, mut first_keys, mut inline) = (0, 0, 0);
@@ -204,6 +206,17 @@ impl<D: Disk> Core<D> {
         files.map(addition).collect()
     }
 
+    /// Shows readers what is pending: it goes behind the tails, where the record that is to come will put it.
+    pub(crate) fn show(&mut self, pending: &Pending) {
+        for (file, addition) in self.additions(pending).into_iter().enumerate() {
+            let shown = self.active.files[file].shown();
+            let mut bytes = vec![0; addition.bytes.len() - shown];
+            addition.copy(shown, &mut bytes);
+            self.active.show(file, &bytes);
+        }
+        self.shared.publish_rows(pending.next_row(), pending.pending_note());
+    }
+
     /// Writes the whole pages of tail and pending bytes at D of every file, and syncs each file written.
     pub(crate) async fn write_pages(&mut self, pending: &Pending, plan: &Plan) -> Result<Vec<Moved>> {
         let additions = self.additions(pending);
@@ -220,7 +233,7 @@ impl<D: Disk> Core<D> {
         moved: Vec<Moved>,
     ) -> Result<()> {
         let inline = self.inline(pending, plan);
-        let rows = (pending.rows() > 0).then(|| self.describe(pending, plan, moved, &inline));
+        let rows = (pending.unrecorded_rows() > 0).then(|| self.describe(pending, plan, moved, &inline));
         let content = Content {
             store: &self.shared.id,
             epoch: self.epoch,
@@ -273,7 +286,7 @@ impl<D: Disk> Core<D> {
         };
         Rows {
             first_row: pending.first_row(),
-            rows: pending.rows(),
+            rows: pending.unrecorded_rows(),
             last_key: pending.last_key(),
             form: plan.form,
             files: inline.iter().enumerate().map(change).collect(),

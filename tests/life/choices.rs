@@ -31,6 +31,8 @@ pub(crate) struct Choices {
     pub(crate) huge: bool,
     /// Processes that follow the store; else drawn.
     pub(crate) followers: Option<u64>,
+    /// Commits are buffered, but for the last process's.
+    pub(crate) buffered: bool,
     /// Tell what happens.
     pub(crate) trace: bool,
 }
@@ -50,6 +52,7 @@ impl Default for Choices {
             inline_bytes: None,
             huge: false,
             followers: None,
+            buffered: false,
             trace: false,
         }
     }
@@ -72,6 +75,8 @@ impl Choices {
             4 => Choices { errors: Some((0.0, 0.3)), ..choices },
             5 => Choices { kills: 0.7, schema: Some(5), ..choices },
             6 => Choices { errors: Some((0.01, 0.1)), drops: 0.05, inline_bytes: Some(0), ..choices },
+            7 => Choices { buffered: true, ..choices },
+            8 => Choices { buffered: true, errors: Some((0.004, 0.1)), ..choices },
             _ => choices,
         }
     }
@@ -96,6 +101,9 @@ pub(crate) struct Story {
     pub(crate) absent: u64,
     /// Callers of an `Appender` whose rows were acknowledged.
     pub(crate) callers: u64,
+    /// Commits that were shown only, and commits that took those before them along.
+    pub(crate) buffered: u64,
+    pub(crate) synced: u64,
     /// Acknowledged commits of more than one write, 1 MiB.
     pub(crate) huge: u64,
     /// Lives at whose end there were several segments, and raw files of several chunks.
@@ -122,6 +130,8 @@ impl Story {
             (&mut self.found, other.found),
             (&mut self.absent, other.absent),
             (&mut self.callers, other.callers),
+            (&mut self.buffered, other.buffered),
+            (&mut self.synced, other.synced),
             (&mut self.huge, other.huge),
             (&mut self.rolled, other.rolled),
             (&mut self.chunked, other.chunked),

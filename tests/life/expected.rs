@@ -28,11 +28,46 @@ pub(crate) struct Expected {
     pub(crate) maybe: Option<Commit>,
     /// Others that may follow that one, in this order.
     queue: VecDeque<Commit>,
+    /// Buffered: shown to readers of the process, and durable by luck only.
+    buffered: VecDeque<Commit>,
 }
 
 impl Expected {
     pub(crate) fn new(schema: &Schema) -> Self {
-        Expected { created: false, rows: Table::new(schema), note: None, maybe: None, queue: VecDeque::new() }
+        let (queue, buffered) = (VecDeque::new(), VecDeque::new());
+        Expected { created: false, rows: Table::new(schema), note: None, maybe: None, queue, buffered }
+    }
+
+    /// What readers of the process are shown.
+    pub(crate) fn shown(&self) -> Expected {
+        let mut shown = self.clone();
+        shown.synced();
+        shown
+    }
+
+    /// Rows that they are shown.
+    pub(crate) fn shown_rows(&self) -> u64 {
+        self.rows() + self.buffered.iter().map(|commit| commit.rows.rows() as u64).sum::<u64>()
+    }
+
+    /// The commit that was asked for is shown, and waits with others for its record.
+    pub(crate) fn buffer(&mut self, commit: Commit) {
+        self.buffered.push_back(commit);
+        self.begin_all(self.buffered.clone());
+    }
+
+    /// Whether some wait.
+    pub(crate) fn is_buffering(&self) -> bool {
+        !self.buffered.is_empty()
+    }
+
+    /// Those that waited are durable.
+    pub(crate) fn synced(&mut self) {
+        let buffered = std::mem::take(&mut self.buffered);
+        self.begin_all(buffered);
+        while self.maybe.is_some() {
+            self.acknowledge();
+        }
     }
 
     pub(crate) fn rows(&self) -> u64 {
@@ -44,9 +79,10 @@ impl Expected {
         self.rows.rows() + self.maybe.as_ref().map_or(0, |maybe| maybe.rows.rows())
     }
 
-    /// A commit is asked for.
+    /// A commit is asked for, behind those that wait.
     pub(crate) fn begin(&mut self, commit: Commit) {
-        self.begin_all(VecDeque::from([commit]));
+        let all = self.buffered.iter().cloned().chain([commit]);
+        self.begin_all(all.collect());
     }
 
     /// Several are: the first of them, or the first two, and so on, will be there.
@@ -66,8 +102,7 @@ impl Expected {
 
     /// What was asked for was refused, and changed nothing.
     pub(crate) fn withdraw(&mut self) {
-        self.queue.clear();
-        self.maybe = None;
+        self.begin_all(self.buffered.clone());
     }
 
     /// Compares with what was found after opening; then that is what there is. Returns whether a commit whose
@@ -95,6 +130,7 @@ impl Expected {
         if there {
             self.acknowledge()
         }
+        self.buffered.clear();
         self.withdraw();
         keep(self.note.as_deref() == note, || {
             format!("the note is {:?}, it should be {:?}", begin(note), begin(self.note.as_deref()))

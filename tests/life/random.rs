@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use tidelog::disk::sim::{self, Moment, Random, Settings, SimDisk, Stopped};
-use tidelog::{Error, Options, Schema, Snapshot, Store, Writer};
+use tidelog::{Durability, Error, Options, Schema, Snapshot, Store, Writer};
 
 use super::choices::{Choices, Story};
 use super::expected::{Commit, Expected};
@@ -72,7 +72,7 @@ pub(crate) struct Life {
     /// What readers of the process are shown, also when its writer has gone.
     shown: Option<Store<SimDisk>>,
     /// Snapshots that are held, with the rows that they had.
-    held: Vec<(Snapshot, usize)>,
+    held: Vec<(Snapshot, u64)>,
     /// The store was opened, and nothing done to it yet.
     fresh: bool,
     /// The writer has failed, and the caller has not looked.
@@ -249,6 +249,9 @@ impl Life {
             settings.lossy_sync_failure = false;
         });
         self.options = self.draw_options();
+        if self.choices.buffered && !last {
+            self.options = self.options.clone().durability(Durability::Buffered);
+        }
         self.opened = false;
         let before = self.disk.operations();
         let disk = self.disk.clone();
@@ -341,7 +344,9 @@ impl Life {
                     self.loose = true;
                     return Ok(());
                 }
-                2..4 if !self.choices.careless => writer = self.share(writer).await?,
+                2..4 if !self.choices.careless && !self.choices.buffered => {
+                    writer = self.share(writer).await?
+                }
                 _ => {}
             }
             match self.act(&mut writer).await {
@@ -371,9 +376,10 @@ impl Life {
         self.doing = "using a poisoned writer";
         self.disk.settle();
         let store = writer.store();
-        keep(store.rows() == self.expected.rows(), || format!("readers are shown {} rows", store.rows()))?;
+        let shown = self.expected.shown_rows();
+        keep(store.rows() == shown, || format!("readers are shown {} rows of {shown}", store.rows()))?;
         if self.random.coin() {
-            self.read_held(&store, &store.snapshot(), self.expected.rows.rows()).await?;
+            self.read_held(&store, &store.snapshot(), shown).await?;
         }
         let before = self.disk.counts();
         let poisoned = |result: Result<(), Error>| match result {
@@ -395,7 +401,7 @@ impl Life {
     }
 
     fn is_writing(&self) -> bool {
-        matches!(self.doing, "committing" | "at a checkpoint")
+        matches!(self.doing, "committing" | "syncing" | "at a checkpoint")
     }
 
     fn clear_pending(&mut self) {

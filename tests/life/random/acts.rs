@@ -23,14 +23,20 @@ impl Life {
             Err(unread) => return Err(self.unread(unread)),
         };
         let shown = self.shown.replace(store).map_or(0, |store| store.rows());
-        keep(found.rows() as u64 >= shown, || {
+        keep(found.rows() as u64 >= shown.min(self.expected.rows()), || {
             format!("{shown} rows were shown, {} are there", found.rows())
         })?;
         self.sights.iter().try_for_each(|sight| followers::check_shown(sight, &found))?;
-        match self.expected.settle(&found, at.note())? {
-            Some(true) => self.story.found += 1,
-            Some(false) => self.story.absent += 1,
-            None => {}
+        if self.expected.is_buffering() && !self.fresh {
+            let rows = self.expected.shown_rows();
+            keep(found.rows() as u64 == rows, || format!("{} rows are shown of {rows}", found.rows()))?;
+            self.expected.shown().settle(&found, at.note())?;
+        } else {
+            match self.expected.settle(&found, at.note())? {
+                Some(true) => self.story.found += 1,
+                Some(false) => self.story.absent += 1,
+                None => {}
+            }
         }
         keep(writer.note().as_deref() == at.note(), || {
             "writer and snapshot have different notes".to_owned()
@@ -58,20 +64,20 @@ impl Life {
         self.doing = "reading a snapshot";
         let store = writer.store();
         if self.held.is_empty() || self.random.coin() {
-            self.held.push((store.snapshot(), self.expected.rows.rows()));
+            self.held.push((store.snapshot(), self.expected.shown_rows()));
             return Ok(());
         }
         let (at, rows) = self.held.swap_remove(self.random.index(self.held.len()));
         self.read_held(&store, &at, rows).await
     }
 
-    pub(super) async fn read_held(&mut self, store: &Store<SimDisk>, at: &Snapshot, rows: usize) -> Did {
+    pub(super) async fn read_held(&mut self, store: &Store<SimDisk>, at: &Snapshot, rows: u64) -> Did {
         let found = match read::all(store, at).await {
             Ok(found) => found,
             Err(unread) => return Err(self.unread(unread)),
         };
-        keep(found.rows() == rows, || format!("a snapshot of {rows} rows has {} now", found.rows()))?;
-        match self.expected.rows.difference(None, &found) {
+        keep(found.rows() as u64 == rows, || format!("a snapshot of {rows} rows has {} now", found.rows()))?;
+        match self.expected.shown().rows.difference(None, &found) {
             None => Ok(()),
             Some(difference) => Err(Wrong::new(format!("a snapshot has changed: {difference}")).into()),
         }
@@ -107,6 +113,7 @@ impl Life {
     pub(super) async fn act(&mut self, writer: &mut Writer<SimDisk>) -> Did {
         match self.random.below(100) {
             0..75 => self.commit(writer, false).await,
+            75..80 if self.expected.is_buffering() => self.sync(writer).await,
             75..85 => self.checkpoint(writer, false).await,
             85..88 => self.open_twice().await,
             88..91 if !self.poisoned => self.compare(writer).await,
@@ -143,7 +150,7 @@ impl Life {
             return Ok(());
         }
         self.last_key = rows.keys.last().copied().unwrap_or(self.last_key);
-        let start = self.expected.rows() + self.pending.rows.rows() as u64;
+        let start = self.expected.shown_rows() + self.pending.rows.rows() as u64;
         let one_by_one = rows.rows() < 40 && self.random.coin();
         let numbers = rows.append_to(writer.pending(), one_by_one);
         let numbers = numbers.map_err(|error| Wrong::new(format!("append refused: {error}")))?;
@@ -164,7 +171,7 @@ impl Life {
 
     pub(crate) async fn commit(&mut self, writer: &mut Writer<SimDisk>, last: bool) -> Did {
         let with_note = self.random.below(8) == 0;
-        if !with_note || self.random.coin() {
+        if !with_note || self.choices.buffered || self.random.coin() {
             self.append(writer)?;
         }
         if with_note {
@@ -173,15 +180,22 @@ impl Life {
         self.doing = "committing";
         let before = self.expected.maybe.take();
         self.expected.begin(self.pending.clone());
+        let writes = self.disk.counts().writes;
         loop {
             let squeezed = !last && self.squeeze();
             let drop_at = self.draw_drop(last, 40);
             let result = within(drop_at, writer.commit()).await;
             self.release();
             match result {
-                Some(Ok(commit)) => return Ok(self.committed(writer, &commit)?),
+                Some(Ok(commit)) => {
+                    let is_buffered = self.choices.buffered && self.disk.counts().writes == writes;
+                    return Ok(self.committed(writer, &commit, is_buffered)?);
+                }
                 Some(Err(Error::Full { .. })) if squeezed => {
                     self.story.fulls += 1;
+                    // What waited is recorded first.
+                    self.expected.synced();
+                    self.expected.begin(self.pending.clone());
                     self.full(writer)?;
                     if self.random.coin() {
                         self.expected.withdraw();
@@ -203,18 +217,32 @@ impl Life {
         }
     }
 
-    fn committed(&mut self, writer: &mut Writer<SimDisk>, commit: &tidelog::Commit) -> Kept {
-        let start = self.expected.rows();
-        self.expected.acknowledge();
+    fn committed(
+        &mut self,
+        writer: &mut Writer<SimDisk>,
+        commit: &tidelog::Commit,
+        is_buffered: bool,
+    ) -> Kept {
+        let start = self.expected.shown_rows();
+        if is_buffered {
+            self.expected.buffer(self.pending.clone());
+            self.story.buffered += 1;
+        } else {
+            self.story.synced += u64::from(self.expected.is_buffering());
+            self.expected.synced();
+            self.expected.begin(self.pending.clone());
+            self.expected.acknowledge();
+        }
         self.story.commits += 1;
         self.story.huge += u64::from(self.pending.rows.bytes() > 1 << 20);
         self.clear_pending();
-        let end = self.expected.rows();
+        let end = self.expected.shown_rows();
         keep(commit.rows == (start..end), || {
             format!("rows {start}..{end} were committed as {:?}", commit.rows)
         })?;
         keep(writer.pending().rows() == 0, || "what was committed is still pending".to_owned())?;
-        keep(writer.note().as_deref() == self.expected.note.as_deref(), || "another note is shown".to_owned())
+        let note = self.expected.shown().note;
+        keep(writer.note() == note.as_deref().map(Into::into), || "another note is shown".to_owned())
     }
 
     /// `Full` has changed nothing.
@@ -236,14 +264,35 @@ impl Life {
         self.release();
         match result {
             Some(Ok(())) => {
+                self.expected.synced();
                 self.story.checkpoints += 1;
                 Ok(())
             }
             Some(Err(Error::Full { .. })) if squeezed => {
+                self.expected.synced();
                 self.story.fulls += 1;
                 Ok(self.full(writer)?)
             }
             Some(Err(error)) => Err(self.refused(&error, squeezed)),
+            None => {
+                self.story.drops += 1;
+                self.loose = true;
+                Err(Trouble::Failed)
+            }
+        }
+    }
+
+    /// What buffered commits have shown becomes durable.
+    async fn sync(&mut self, writer: &mut Writer<SimDisk>) -> Did {
+        self.doing = "syncing";
+        let drop_at = self.draw_drop(false, 10);
+        match within(drop_at, writer.sync()).await {
+            Some(Ok(())) => {
+                self.story.synced += 1;
+                self.expected.synced();
+                Ok(())
+            }
+            Some(Err(error)) => Err(self.refused(&error, false)),
             None => {
                 self.story.drops += 1;
                 self.loose = true;
@@ -274,7 +323,10 @@ impl Life {
         let result = within(drop_at, writer.close()).await;
         self.release();
         match result {
-            Some(Ok(())) => Ok(()),
+            Some(Ok(())) => {
+                self.expected.synced();
+                Ok(())
+            }
             Some(Err(error)) => Err(self.refused(&error, squeezed)),
             None => {
                 self.story.drops += 1;
