@@ -13,7 +13,7 @@ use futures::executor::block_on;
 use tidelog::disk::{Glommio, Posix};
 use tidelog::{Error, Options, Store};
 
-use crate::process::{on, tidelog};
+use crate::process::{on, tidelog, tidelog_on};
 
 /// Rows of a commit; small ones ride in the log, large ones go to the files.
 const BATCHES: [usize; 2] = [700, 20_000];
@@ -41,9 +41,8 @@ fn rows(dir: &Path, first: u64) -> Vec<(u64, i64)> {
 fn life(dir: &Path, life: u64, first: u64, batch: usize, batches: u64) -> Option<u64> {
     let disk = if life.is_multiple_of(2) && Glommio::check().is_ok() { "glommio" } else { "posix" };
     let batch_rows = batch.to_string();
-    let arguments =
-        ["ingest", dir.to_str().unwrap(), "--acknowledge", "--batch", &batch_rows, "--disk", disk];
-    let mut child = ingest(&arguments);
+    let arguments = ["ingest", dir.to_str().unwrap(), "--acknowledge", "--batch", &batch_rows];
+    let mut child = tidelog_on(disk, arguments).stderr(Stdio::null()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let mut acknowledged = BufReader::new(child.stdout.take().unwrap()).lines();
     thread::scope(|scope| {
@@ -73,13 +72,6 @@ fn life(dir: &Path, life: u64, first: u64, batch: usize, batches: u64) -> Option
         }
         last
     })
-}
-
-/// The program with another disk than [`tidelog`] would take.
-fn ingest(arguments: &[&str]) -> Child {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidelog"));
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    command.spawn().unwrap()
 }
 
 /// A follower in its own process, and the rows that it prints.

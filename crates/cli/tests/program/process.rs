@@ -37,15 +37,25 @@ impl Ended {
 
 /// The program, on the disk that works everywhere.
 pub(crate) fn tidelog<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    tidelog_on("posix", arguments)
+}
+
+/// The program, on this disk.
+pub(crate) fn tidelog_on<S: AsRef<OsStr>>(disk: &str, arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidelog"));
-    command.args(["--disk", "posix"]).args(arguments);
+    command.args(["--disk", disk]).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// Runs the program to its end.
 pub(crate) fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>, input: &[u8]) -> Ended {
-    let mut child = tidelog(arguments).spawn().unwrap();
+    end(tidelog(arguments), input)
+}
+
+/// Runs a command to its end.
+pub(crate) fn end(mut command: Command, input: &[u8]) -> Ended {
+    let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     thread::scope(|scope| {
         // One that refuses its input need not read it.

@@ -6,7 +6,8 @@ use futures::executor::block_on;
 use tidelog::disk::Posix;
 use tidelog::{Options, Store, Value};
 
-use crate::process::{Place, on, run};
+use crate::process::{Place, end, on, run, tidelog_on};
+use crate::skip::{Need, skips};
 
 const COLUMNS: [&str; 9] = ["u64", "i64", "f64", "u32", "i32", "f32", "bool", "bytes", "text"];
 
@@ -126,4 +127,42 @@ fn what_is_chosen_is_what_is_printed() {
     let tail = on("tail", &dir, &["-n", "2", "--format", "jsonl", "--keys", "time"], b"").text();
     let expected = "{\"key\":\"2014-04-01T00:00:01.5Z\",\"a\":2,\"b\":\"y\"}\n{\"key\":\"2014-04-02T00:00:00Z\",\"a\":3,\"b\":\"z\"}\n";
     assert_eq!(tail, expected);
+}
+
+#[test]
+fn both_disks_hold_the_same_store() {
+    if skips(&[Need::IoUring]) {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("store");
+    let dir = dir.to_str().unwrap();
+    let mut text = String::new();
+    for (round, disk) in ["glommio", "posix", "glommio"].into_iter().enumerate() {
+        let rows = (0..1_000).map(|row| format!("{},{row}.5,x\n", round * 1_000 + row)).collect::<String>();
+        end(tidelog_on(disk, ["ingest", dir, "--batch", "100"]), format!("t,a,b\n{rows}").as_bytes()).text();
+        text += &rows;
+        for disk in ["glommio", "posix"] {
+            assert_eq!(end(tidelog_on(disk, ["scan", dir]), b"").text(), format!("key,a,b\n{text}"));
+            let last = end(tidelog_on(disk, ["tail", dir, "-n", "1"]), b"").text();
+            let key = (round * 1_000 + 999).to_string();
+            assert_eq!(end(tidelog_on(disk, ["get", dir, &key]), b"").text(), last);
+        }
+    }
+}
+
+#[test]
+fn csv_comes_in_the_shapes_that_programs_write() {
+    let place = Place::new();
+    for (name, input) in [
+        ("mark", &b"\xef\xbb\xbft,a\n1,x\n2,y\n"[..]),
+        ("carriage", b"t,a\r\n1,x\r\n2,y\r\n"),
+        ("open end", b"t,a\n1,x\n2,y"),
+        ("empty lines", b"t,a\n\n1,x\n\n2,y\n\n"),
+        ("quotes", b"\"t\",\"a\"\n\"1\",\"x\"\n\"2\",\"y\"\n"),
+    ] {
+        let dir = place.store(name);
+        on("ingest", &dir, &["--key", "t"], input).text();
+        assert_eq!(on("scan", &dir, &[], b"").text(), "key,a\n1,x\n2,y\n", "{name}");
+    }
 }
