@@ -14,6 +14,8 @@ pub struct Batch {
     is_reverse: bool,
     len: usize,
     keys: Vec<u64>,
+    /// In a scan of intervals: the key before that of the lowest row.
+    previous_key: Option<u64>,
     columns: Vec<(ColumnId, Vector)>,
 }
 
@@ -22,7 +24,11 @@ impl Batch {
     pub(crate) fn new(first_row: u64, len: usize, keys: Vec<u64>, columns: Vec<(ColumnId, Vector)>) -> Self {
         debug_assert!(keys.is_empty() || keys.len() == len);
         debug_assert!(columns.iter().all(|(_, vector)| vector.len() == len), "a batch is rectangular");
-        Self { first_row, is_reverse: false, len, keys, columns }
+        Self { first_row, is_reverse: false, len, keys, previous_key: None, columns }
+    }
+
+    pub(crate) fn set_previous_key(&mut self, key: Option<u64>) {
+        self.previous_key = key;
     }
 
     /// The same rows, last one first.
@@ -63,6 +69,26 @@ impl Batch {
     #[must_use]
     pub fn keys(&self) -> &[u64] {
         &self.keys
+    }
+
+    /// In a scan of [intervals](crate::Scan::intervals): the key of the row before the one at `index`, where its
+    /// interval begins; it is this row's own key if that was there before. None for row 0, from [`Batch::len`] on,
+    /// and, for the lowest row of a batch, in other scans.
+    ///
+    /// ```
+    /// # fn print(batch: &tidelog::Batch) {
+    /// for (index, key) in batch.keys().iter().enumerate() {
+    ///     println!("from {:?} to {key}", batch.previous_key(index));
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn previous_key(&self, index: usize) -> Option<u64> {
+        if index >= self.len {
+            return None;
+        }
+        let before = if self.is_reverse { index.checked_add(1) } else { index.checked_sub(1) };
+        before.and_then(|before| self.keys.get(before).copied()).or(self.previous_key)
     }
 
     /// The chosen columns, in the order in which they were chosen.

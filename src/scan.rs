@@ -45,12 +45,21 @@ pub struct Scan<'r, D: Disk = Glommio> {
 struct Ask {
     /// Behind which keys the range begins and ends.
     edges: [Option<Edge>; 2],
+    pick: Pick,
     rows: Range<u64>,
     columns: Option<Vec<ColumnId>>,
     with_keys: bool,
     direction: Direction,
     limit: u64,
     batch_rows: usize,
+}
+
+/// What of a row must lie in the range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pick {
+    Key,
+    /// A part of what lies between the key before and its own.
+    Interval,
 }
 
 enum State<D: Disk> {
@@ -81,6 +90,7 @@ impl<'r, D: Disk> Scan<'r, D> {
         };
         let ask = Ask {
             edges: [start, end],
+            pick: Pick::Key,
             rows: 0..at.rows(),
             columns: None,
             with_keys: true,
@@ -94,6 +104,18 @@ impl<'r, D: Disk> Scan<'r, D> {
     /// Only these columns, in this order; none of them: keys only. All columns unless told.
     pub fn columns(mut self, columns: &[ColumnId]) -> Self {
         self.ask.columns = Some(columns.to_vec());
+        self
+    }
+
+    /// Takes each row for the interval that it ends, `(previous key, key]`, and gives every row whose interval meets
+    /// the range, the one that reaches beyond its end included: with keys 12 and 18 the range `9..=14` has both.
+    /// Rows of one key share the interval that the first of them ends, so that either all of them are given or
+    /// none. Nothing lies before row 0: its interval has no beginning.
+    ///
+    /// [`Batch::previous_key`] says where each row's interval begins. The keys are read, whatever
+    /// [`Scan::without_keys`] says.
+    pub fn intervals(mut self) -> Self {
+        self.ask.pick = Pick::Interval;
         self
     }
 

@@ -63,6 +63,14 @@ impl Edge {
             Edge::Behind(edge) => key <= edge,
         }
     }
+
+    /// Whether this place lies before another one.
+    fn is_before(self, other: Edge) -> bool {
+        match (self, other) {
+            (Edge::Before(key), Edge::Behind(other)) => key <= other,
+            (Edge::Before(key) | Edge::Behind(key), Edge::Before(other) | Edge::Behind(other)) => key < other,
+        }
+    }
 }
 
 /// Some keys that lie together: what one read brought.
@@ -101,10 +109,7 @@ impl<'a, D: Disk> Finder<'a, D> {
         if matches!(to, Seek::Key(wanted) if wanted != key) {
             return Ok(None);
         }
-        let previous_key = match row.checked_sub(1) {
-            Some(row) => Some(self.key(row).await?),
-            None => None,
-        };
+        let previous_key = self.previous_key(row).await?;
         Ok(Some(Position { row, key, previous_key }))
     }
 
@@ -158,6 +163,14 @@ impl<'a, D: Disk> Finder<'a, D> {
         Ok(start + keys.partition_point(|key| edge.is_behind(*key)) as u64)
     }
 
+    /// The key of the row before one of the snapshot's.
+    pub(crate) async fn previous_key(&mut self, row: u64) -> Result<Option<u64>> {
+        match row.checked_sub(1) {
+            Some(row) => Ok(Some(self.key(row).await?)),
+            None => Ok(None),
+        }
+    }
+
     /// The key of a row below the snapshot's.
     async fn key(&mut self, row: u64) -> Result<u64> {
         if let Some(near) = &self.near
@@ -182,6 +195,20 @@ impl<'a, D: Disk> Finder<'a, D> {
         let start = place / CHUNK_KEYS * CHUNK_KEYS;
         let keys = self.read(&loaded, start..rows.min(start + CHUNK_KEYS)).await?;
         Ok(keys[index(place - start)])
+    }
+
+    /// Where the rows end whose intervals, from the key before to their own, meet what lies between two places.
+    pub(crate) async fn end_of_intervals(&mut self, start: Option<Edge>, end: Edge) -> Result<Edge> {
+        let (Edge::Before(key) | Edge::Behind(key)) = end;
+        if start.is_some_and(|start| !start.is_before(end)) {
+            return Ok(end);
+        }
+        // The first row at the end, or behind it, reaches back over it.
+        let row = self.rows_before(Edge::Before(key)).await?;
+        match row < self.at.rows() {
+            true => Ok(Edge::Behind(self.key(row).await?)),
+            false => Ok(end),
+        }
     }
 
     /// The keys of a segment's rows, counted from its first one, from a chunk's start on.

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 
-use super::Ask;
 use super::ahead::Ahead;
 use super::feed::{Direction, Feed};
 use super::window::{Layout, Window, range_of_rows};
+use super::{Ask, Pick};
 use crate::batch::Batch;
 use crate::disk::Disk;
 use crate::error::Result;
@@ -22,13 +22,15 @@ use crate::reader::fetch::Want;
 use crate::reader::holdings::HANDLES_MAX;
 use crate::reader::{Reader, check_columns};
 use crate::schema::ColumnId;
-use crate::seek::Finder;
+use crate::seek::{Edge, Finder};
 use crate::segment::read::{Body, Damage, Loaded};
 use crate::snapshot::Snapshot;
 
 /// A scan that has begun.
 pub(super) struct Running<D: Disk> {
     layout: Layout,
+    /// Behind which keys the rows begin and end.
+    edges: [Option<Edge>; 2],
     /// Rows that are in no part yet.
     left: Range<u64>,
     ahead: Ahead<D>,
@@ -43,7 +45,7 @@ const PARTS_MAX: usize = 8;
 
 /// Where the data of some rows begins or ends.
 #[derive(Clone, Copy)]
-enum Edge {
+enum DataEdge {
     Known(u64),
     /// It is this one of the wants.
     Wanted(usize),
@@ -64,10 +66,14 @@ impl<D: Disk> Running<D> {
         check_columns(&shared.schema, columns)?;
         let mut finder = Finder::new(&reader.holdings, at);
         let mut left = ask.rows.start..ask.rows.end.min(at.rows());
-        if let [Some(start), _] = ask.edges {
+        let mut edges = ask.edges;
+        if let ([start, Some(end)], Pick::Interval) = (ask.edges, ask.pick) {
+            edges = [start, Some(finder.end_of_intervals(start, end).await?)];
+        }
+        if let [Some(start), _] = edges {
             left.start = left.start.max(finder.rows_before(start).await?);
         }
-        if let [_, Some(end)] = ask.edges {
+        if let [_, Some(end)] = edges {
             left.end = left.end.min(finder.rows_before(end).await?);
         }
         left.end = left.end.max(left.start);
@@ -76,7 +82,8 @@ impl<D: Disk> Running<D> {
             Direction::Reverse => left.start = left.start.max(left.end.saturating_sub(ask.limit)),
         }
         Ok(Self {
-            layout: Layout::new(&shared.schema, columns, ask.with_keys),
+            layout: Layout::new(&shared.schema, columns, ask.with_keys || ask.pick == Pick::Interval),
+            edges,
             left,
             ahead: Ahead::new(shared.options.reads_in_flight),
             is_blocked: false,
@@ -97,7 +104,7 @@ impl<D: Disk> Running<D> {
             self.open(reader, at, ask).await?;
         }
         self.open_ahead(reader, at, ask).await;
-        let batch = self.batch(reader, ask).await?;
+        let batch = self.batch(reader, at, ask).await?;
         self.ahead.go_on().await;
         Ok(Some(batch))
     }
@@ -158,21 +165,21 @@ impl<D: Disk> Running<D> {
         let mut wants = Vec::new();
         let mut edge = |file: usize, row: u64| {
             wants.push(Want { segment: Arc::clone(segment), file, range: 8 * row - 8..8 * row });
-            Edge::Wanted(wants.len() - 1)
+            DataEdge::Wanted(wants.len() - 1)
         };
         let is_whole = matches!(&segment.segment.body, Body::Finished(finished) if finished.rows == rows.end);
         let mut edges = Vec::new();
         for column in &self.layout.columns {
             let Some(offsets) = column.offsets else { continue };
             let (file, len) = (self.layout.files[offsets], segment.view(self.layout.files[column.data]).len);
-            let start = if rows.start == 0 { Edge::Known(0) } else { edge(file, rows.start) };
-            let end = if is_whole { Edge::Known(len) } else { edge(file, rows.end) };
+            let start = if rows.start == 0 { DataEdge::Known(0) } else { edge(file, rows.start) };
+            let end = if is_whole { DataEdge::Known(len) } else { edge(file, rows.end) };
             edges.push((file, start, end, len));
         }
         let found = reader.holdings.fetch_within(self.ahead.reads_free(), &wants).await?;
-        let value = |edge: Edge| match edge {
-            Edge::Known(at) => at,
-            Edge::Wanted(want) => {
+        let value = |edge: DataEdge| match edge {
+            DataEdge::Known(at) => at,
+            DataEdge::Wanted(want) => {
                 found[want].first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
             }
         };
@@ -196,7 +203,7 @@ impl<D: Disk> Running<D> {
     /// 2. See from the bounds of the values how many rows the batch has.
     /// 3. Bring their data.
     /// 4. Decode, check, and let go of what no row to come needs.
-    async fn batch(&mut self, reader: &Reader<D>, ask: &Ask) -> Result<Batch> {
+    async fn batch(&mut self, reader: &Reader<D>, at: &Snapshot, ask: &Ask) -> Result<Batch> {
         let Self { layout, ahead, .. } = self;
         let Some(part) = ahead.parts.front() else { unreachable!("a batch is made of a part") };
         let segment = Arc::clone(&part.segment);
@@ -210,12 +217,15 @@ impl<D: Disk> Running<D> {
         ahead.bring(&window.data_needs(), &mut window.views).await?; // 3
 
         let keys = window.keys(ahead).map_err(damaged)?; // 4
-        check_keys(ask, self.last_key, &keys)
+        check_keys(self.edges, ask.direction, self.last_key, &keys)
             .map_err(|what| damaged(Damage::new(0, window.rows.start * 8, what)))?;
         let columns = window.columns(ahead, bounds).map_err(damaged)?;
         let first_row = segment.segment.rows.start + window.rows.start;
         let len = usize::try_from(window.rows.end - window.rows.start).unwrap_or(usize::MAX);
         let mut batch = Batch::new(first_row, len, keys, columns);
+        if ask.pick == Pick::Interval {
+            batch.set_previous_key(Finder::new(&reader.holdings, at).previous_key(first_row).await?);
+        }
         if ask.direction == Direction::Reverse {
             batch = batch.reversed();
         }
@@ -245,16 +255,21 @@ impl<D: Disk> Running<D> {
 
 /// Whether the keys continue what was handed out, and are those that were asked for: the directories by which the
 /// range was found said so.
-fn check_keys(ask: &Ask, last: Option<u64>, keys: &[u64]) -> Result<(), &'static str> {
+fn check_keys(
+    edges: [Option<Edge>; 2],
+    direction: Direction,
+    last: Option<u64>,
+    keys: &[u64],
+) -> Result<(), &'static str> {
     let (Some(first_key), Some(last_key)) = (keys.first(), keys.last()) else { return Ok(()) };
-    let follows = match ask.direction {
+    let follows = match direction {
         Direction::Forward => last.is_none_or(|last| last <= *first_key),
         Direction::Reverse => last.is_none_or(|last| last >= *last_key),
     };
     if !follows {
         return Err("the keys from here on do not follow the ones before");
     }
-    let [start, end] = ask.edges;
+    let [start, end] = edges;
     if start.is_some_and(|edge| edge.is_behind(*first_key))
         || end.is_some_and(|edge| !edge.is_behind(*last_key))
     {

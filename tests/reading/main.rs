@@ -10,6 +10,7 @@ mod cores;
 mod counts;
 mod damage;
 mod following;
+mod intervals;
 mod meanwhile;
 mod points;
 mod scans;
