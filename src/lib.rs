@@ -38,6 +38,8 @@
 //!   durable with its rows. [`Options`] holds every limit that can be set.
 //! - **Reading**: [`Writer::store`] gives a [`Store`], which goes to any core; there, [`Store::snapshot`] and
 //!   [`Store::reader`], and then [`Reader::scan`], [`Reader::seek`], [`Reader::values`], [`Reader::slices`].
+//! - **Following**: [`Store::follow`] opens a store that another process writes, without a lock and without writing
+//!   anything; [`Store::refresh`] looks again. All else is as in the writer's process.
 //! - **Looking**: [`check()`] verifies every byte that an answer depends on, [`Store::stats`] says what is where,
 //!   [`inspect_on`] shows what lies on disk.
 //! - **Many callers**: [`Writer::share`] gives a cloneable [`Appender`] and a [`Committer`] that makes one commit of

@@ -11,6 +11,7 @@ mod counts;
 mod damage;
 mod following;
 mod intervals;
+mod killed;
 mod meanwhile;
 mod points;
 mod scans;
