@@ -2,11 +2,11 @@
 //!
 //! Not here: how rows are written (`output`).
 
+use std::io::{self, stdout};
 use std::path::PathBuf;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::Result;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tidelog::disk::Disk;
 use tidelog::{Options, Store};
 
@@ -15,7 +15,7 @@ use crate::output::{Printer, Style};
 use crate::schema::columns;
 
 /// How long a follower waits before it looks again.
-const LOOKS_EVERY: Duration = Duration::from_millis(100);
+const LOOKS_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Print the newest rows
 #[derive(clap::Args)]
@@ -51,9 +51,18 @@ impl OnDisk for Tail {
                 return Ok(());
             }
             first = snapshot.rows();
-            // Nothing else is to be done on this thread meanwhile.
-            sleep(LOOKS_EVERY);
+            wait()?;
             snapshot = store.refresh().await?;
         }
+    }
+}
+
+/// Waits, unless whoever reads the output goes away: that is all that this asks about. Nothing else is to be done on
+/// this thread meanwhile.
+fn wait() -> io::Result<()> {
+    match poll(&mut [PollFd::new(&stdout(), PollFlags::empty())], Some(&LOOKS_EVERY)) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Ok(_) => Err(io::ErrorKind::BrokenPipe.into()),
+        Err(error) => Err(error.into()),
     }
 }
