@@ -12,7 +12,7 @@ use crate::disk::OnDisk;
 use crate::exit::{Code, Fault};
 use crate::input::Format;
 use crate::key::Key;
-use crate::output::{Keys, Printer, Style};
+use crate::output::{Keys, PreviousKey, Printer, Style};
 use crate::schema::columns;
 
 /// Print one row: the last one with this key
@@ -45,7 +45,12 @@ impl OnDisk for Get {
         };
         let columns = columns(schema, None)?;
         let format = if self.json { Format::Jsonl } else { Format::Csv };
-        let mut printer = Printer::new(schema, &columns, &Style { format, keys: Keys::Raw, null: None })?;
+        let mut printer = Printer::new(
+            schema,
+            &columns,
+            &Style { format, keys: Keys::Raw, null: None },
+            PreviousKey::Absent,
+        )?;
         printer.batch(&reader.values(&snapshot, position.row, &columns).await?)?;
         printer.flush()
     }

@@ -2,15 +2,17 @@
 //!
 //! Not here: how rows are written (`output`).
 
+use std::ops::Bound;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use tidelog::disk::Disk;
-use tidelog::{Options, Store};
+use tidelog::{KeyUnit, Options, Store};
 
 use crate::disk::OnDisk;
+use crate::exit::Fault;
 use crate::key::Key;
-use crate::output::{Printer, Style};
+use crate::output::{PreviousKey, Printer, Style};
 use crate::schema::columns;
 
 /// Print the rows whose keys are in a range
@@ -36,8 +38,26 @@ pub(crate) struct Scan {
     /// From the last row to the first
     #[arg(long)]
     reverse: bool,
+    /// Take each row for the interval that it ends, from the key before it (behind that) to its own, and print those
+    /// that meet the range behind --from, up to and with --to; each row says where its interval begins
+    #[arg(long)]
+    intervals: bool,
     #[command(flatten)]
     style: Style,
+}
+
+impl Scan {
+    /// The range of keys; of rows as moments without its end, of rows as intervals without its beginning.
+    fn range(&self, unit: KeyUnit) -> Result<(Bound<u64>, Bound<u64>), Fault> {
+        let bound = |key: Option<Key>, bound: fn(u64) -> Bound<u64>| {
+            let key = key.map(|key| if self.intervals { key.exact(unit) } else { key.bound(unit) });
+            Ok(key.transpose()?.map_or(Bound::Unbounded, bound))
+        };
+        match self.intervals {
+            true => Ok((bound(self.from, Bound::Excluded)?, bound(self.to, Bound::Included)?)),
+            false => Ok((bound(self.from, Bound::Included)?, bound(self.to, Bound::Excluded)?)),
+        }
+    }
 }
 
 impl OnDisk for Scan {
@@ -45,14 +65,10 @@ impl OnDisk for Scan {
         let store = Store::follow_on(disk, &self.dir, Options::default()).await?;
         let (schema, reader) = (store.schema(), store.reader());
         let columns = columns(schema, self.columns.as_deref())?;
-        let bound = |key: Option<Key>| key.map(|key| key.bound(schema.unit())).transpose();
-        let range = (bound(self.from)?.unwrap_or(0), bound(self.to)?);
-        let mut printer = Printer::new(schema, &columns, &self.style)?;
-        let snapshot = store.snapshot();
-        let scan = match range {
-            (from, Some(to)) => reader.scan(&snapshot, from..to),
-            (from, None) => reader.scan(&snapshot, from..),
-        };
+        let previous_key = if self.intervals { PreviousKey::Printed } else { PreviousKey::Absent };
+        let mut printer = Printer::new(schema, &columns, &self.style, previous_key)?;
+        let scan = reader.scan(&store.snapshot(), self.range(schema.unit())?);
+        let scan = if self.intervals { scan.intervals() } else { scan };
         let scan = scan.columns(&columns).limit(self.limit.unwrap_or(u64::MAX));
         let mut scan = if self.reverse { scan.reverse() } else { scan };
         while let Some(batch) = scan.next().await? {

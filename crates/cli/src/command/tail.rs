@@ -11,7 +11,7 @@ use tidelog::disk::Disk;
 use tidelog::{Options, Store};
 
 use crate::disk::OnDisk;
-use crate::output::{Printer, Style};
+use crate::output::{PreviousKey, Printer, Style};
 use crate::schema::columns;
 
 /// How long a follower waits before it looks again.
@@ -38,7 +38,7 @@ impl OnDisk for Tail {
         let store = Store::follow_on(disk, &self.dir, Options::default()).await?;
         let (schema, reader) = (store.schema(), store.reader());
         let columns = columns(schema, None)?;
-        let mut printer = Printer::new(schema, &columns, &self.style)?;
+        let mut printer = Printer::new(schema, &columns, &self.style, PreviousKey::Absent)?;
         let mut snapshot = store.snapshot();
         let mut first = snapshot.rows().saturating_sub(self.rows);
         loop {

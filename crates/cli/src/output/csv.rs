@@ -5,7 +5,7 @@
 use anyhow::Result;
 use tidelog::Vector;
 
-use super::{Digits, Written, write_base64, write_time};
+use super::{Digits, PreviousKey, Written, write_base64, write_time};
 use crate::exit::{Code, Fault};
 
 pub(super) struct Csv {
@@ -18,6 +18,7 @@ impl Csv {
     pub(super) fn new<'a>(
         names: impl Iterator<Item = &'a str>,
         null: Option<&str>,
+        previous_key: PreviousKey,
         out: &mut Vec<u8>,
     ) -> Result<Self> {
         if let Some(token) = null {
@@ -28,6 +29,9 @@ impl Csv {
             }
         }
         out.extend_from_slice(b"key");
+        if previous_key == PreviousKey::Printed {
+            out.extend_from_slice(b",previous_key");
+        }
         for name in names {
             out.push(b',');
             text(out, name);
@@ -41,6 +45,23 @@ impl Csv {
             Some(per_second) => write_time(out, key, per_second),
             None => {
                 out.extend_from_slice(self.digits.integer.format(key).as_bytes());
+                Ok(())
+            }
+        }
+    }
+
+    /// The first row has none.
+    pub(super) fn previous_key(
+        &mut self,
+        out: &mut Vec<u8>,
+        key: Option<u64>,
+        per_second: Option<u64>,
+    ) -> Result<()> {
+        out.push(b',');
+        match key {
+            Some(key) => self.key(out, key, per_second),
+            None => {
+                out.extend_from_slice(self.null.as_deref().unwrap_or_default().as_bytes());
                 Ok(())
             }
         }

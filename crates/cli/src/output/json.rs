@@ -5,7 +5,7 @@
 use anyhow::Result;
 use tidelog::Vector;
 
-use super::{Digits, Written, write_base64, write_time};
+use super::{Digits, PreviousKey, Written, write_base64, write_time};
 use crate::exit::Fault;
 
 pub(super) struct Json {
@@ -15,12 +15,13 @@ pub(super) struct Json {
 }
 
 impl Json {
-    pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self> {
+    pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>, previous_key: PreviousKey) -> Result<Self> {
         let mut members = Vec::new();
         for name in names {
-            if name == "key" {
-                let what =
-                    "a column is named `key`, as the key is in JSON lines; use --format csv, or --columns";
+            if name == "key" || (name == "previous_key" && previous_key == PreviousKey::Printed) {
+                let what = format!(
+                    "a column is named `{name}`, which means another thing in JSON lines; use --format csv, or --columns"
+                );
                 return Err(Fault::usage(what).into());
             }
             let mut member = vec![b','];
@@ -33,6 +34,27 @@ impl Json {
 
     pub(super) fn key(&mut self, out: &mut Vec<u8>, key: u64, per_second: Option<u64>) -> Result<()> {
         out.extend_from_slice(b"{\"key\":");
+        self.digits(out, key, per_second)
+    }
+
+    /// The first row has none.
+    pub(super) fn previous_key(
+        &mut self,
+        out: &mut Vec<u8>,
+        key: Option<u64>,
+        per_second: Option<u64>,
+    ) -> Result<()> {
+        out.extend_from_slice(b",\"previous_key\":");
+        match key {
+            Some(key) => self.digits(out, key, per_second),
+            None => {
+                out.extend_from_slice(b"null");
+                Ok(())
+            }
+        }
+    }
+
+    fn digits(&mut self, out: &mut Vec<u8>, key: u64, per_second: Option<u64>) -> Result<()> {
         match per_second {
             Some(per_second) => {
                 out.push(b'"');

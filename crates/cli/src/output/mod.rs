@@ -44,6 +44,13 @@ pub(crate) struct Style {
     pub(crate) null: Option<String>,
 }
 
+/// Whether each row says which key was before its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PreviousKey {
+    Absent,
+    Printed,
+}
+
 /// Bytes that are gathered before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -54,6 +61,7 @@ pub(crate) struct Printer {
     form: Form,
     /// Key units in a second, where keys are written as times.
     per_second: Option<u64>,
+    previous_key: PreviousKey,
 }
 
 enum Form {
@@ -63,7 +71,12 @@ enum Form {
 
 impl Printer {
     /// For these columns; writes the header.
-    pub(crate) fn new(schema: &Schema, columns: &[ColumnId], style: &Style) -> Result<Self> {
+    pub(crate) fn new(
+        schema: &Schema,
+        columns: &[ColumnId],
+        style: &Style,
+        previous_key: PreviousKey,
+    ) -> Result<Self> {
         let per_second = match style.keys {
             Keys::Raw => None,
             Keys::Time => Some(key::of_times(schema.unit())?),
@@ -71,13 +84,15 @@ impl Printer {
         let names = columns.iter().filter_map(|id| schema.columns().get(id.0 as usize)).map(Column::name);
         let mut buffer = Vec::with_capacity(BUFFER_BYTES * 2);
         let form = match (style.format, &style.null) {
-            (Format::Csv, null) => Form::Csv(csv::Csv::new(names, null.as_deref(), &mut buffer)?),
-            (Format::Jsonl, None) => Form::Json(json::Json::new(names)?),
+            (Format::Csv, null) => {
+                Form::Csv(csv::Csv::new(names, null.as_deref(), previous_key, &mut buffer)?)
+            }
+            (Format::Jsonl, None) => Form::Json(json::Json::new(names, previous_key)?),
             (Format::Jsonl, Some(_)) => {
                 return Err(Fault::usage("--null is for CSV; JSON lines have null").into());
             }
         };
-        Ok(Self { out: stdout(), buffer, form, per_second })
+        Ok(Self { out: stdout(), buffer, form, per_second, previous_key })
     }
 
     /// Writes the rows of a batch.
@@ -86,6 +101,13 @@ impl Printer {
             match &mut self.form {
                 Form::Csv(csv) => csv.key(&mut self.buffer, *key, self.per_second)?,
                 Form::Json(json) => json.key(&mut self.buffer, *key, self.per_second)?,
+            }
+            if self.previous_key == PreviousKey::Printed {
+                let previous = batch.previous_key(index);
+                match &mut self.form {
+                    Form::Csv(csv) => csv.previous_key(&mut self.buffer, previous, self.per_second)?,
+                    Form::Json(json) => json.previous_key(&mut self.buffer, previous, self.per_second)?,
+                }
             }
             for (place, (_, vector)) in batch.columns().iter().enumerate() {
                 match &mut self.form {

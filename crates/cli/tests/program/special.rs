@@ -130,6 +130,27 @@ fn what_is_chosen_is_what_is_printed() {
 }
 
 #[test]
+fn rows_are_intervals_that_end_at_their_keys() {
+    let place = Place::new();
+    let dir = place.store("store");
+    on("ingest", &dir, &["--key-unit", "s"], b"t,a\n12,x\n18,y\n18,z\n30,w\n").text();
+    let scan = |arguments: &[&str]| {
+        let arguments: Vec<&str> = ["--intervals"].iter().chain(arguments).copied().collect();
+        on("scan", &dir, &arguments, b"").text()
+    };
+    let head = "key,previous_key,a\n";
+    assert_eq!(scan(&["--from", "8", "--to", "14"]), format!("{head}12,,x\n18,12,y\n18,18,z\n"));
+    assert_eq!(scan(&["--from", "8", "--to", "12"]), format!("{head}12,,x\n"));
+    assert_eq!(scan(&["--from", "18", "--null", "NONE"]), format!("{head}30,18,w\n"));
+    let last = ["--reverse", "--limit", "1", "--format", "jsonl", "--keys", "time"];
+    let expected =
+        "{\"key\":\"1970-01-01T00:00:30Z\",\"previous_key\":\"1970-01-01T00:00:18Z\",\"a\":\"w\"}\n";
+    assert_eq!(scan(&last), expected);
+    let first = "{\"key\":12,\"previous_key\":null,\"a\":\"x\"}\n";
+    assert_eq!(scan(&["--limit", "1", "--format", "jsonl"]), first);
+}
+
+#[test]
 fn both_disks_hold_the_same_store() {
     if skips(&[Need::IoUring]) {
         return;
