@@ -3,6 +3,7 @@
 //! Each row says which life sent it, so that a row that was seen and lost, and sent again by the next life, shows.
 //! `TIDELOG_KILLS` says how many lives; 20 unless told.
 
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -34,6 +35,19 @@ fn rows(dir: &Path, first: u64) -> Vec<(u64, i64)> {
         }
         found
     })
+}
+
+/// Waits until nothing that a dead writer asked for is on its way any more: the kernel keeps the locks of its files
+/// until then.
+fn settle(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            settle(&path);
+        } else {
+            File::open(path).unwrap().lock().unwrap();
+        }
+    }
 }
 
 /// One ingesting child, killed when it has acknowledged so many batches. Returns the rows that it acknowledged, of
@@ -107,6 +121,7 @@ fn a_killed_ingest_leaves_whole_batches_and_all_that_it_acknowledged() {
     for number in 0..lives {
         let (first, batch) = (expected.len() as u64, BATCHES[usize::try_from(roll(2)).unwrap()]);
         let acknowledged = life(&dir, number, first, batch, roll(6));
+        settle(&dir);
         let new = rows(&dir, first);
         let found = first + new.len() as u64;
         let acknowledged = acknowledged.unwrap_or(first);
