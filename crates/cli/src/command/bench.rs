@@ -14,8 +14,8 @@ use crate::machine;
 
 mod data;
 mod figures;
-mod floors;
-mod report;
+pub(super) mod floors;
+pub(super) mod report;
 
 use figures::Figures;
 use floors::Written;

@@ -1,31 +1,44 @@
 //! `tidelog demo`: the newcomer's first command.
 //!
-//! A feed of trades is ingested in durable batches; the store is closed and opened again, and everything is scanned
-//! and compared with what was sent.
+//! A feed of trades is ingested in durable batches, its last rows one by one; the store is closed and opened again,
+//! everything is scanned and compared with what was sent, and a range is drawn. Beside each rate stands what the disk
+//! itself does, measured in the same run.
 //!
-//! Not here: measuring against what the disk can do (`bench`).
+//! Not here: measuring with care (`bench`).
 
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use tidelog::disk::Disk;
-use tidelog::{Column, Data, KeyUnit, Kind, Options, Schema, Store, Values, Writer};
+use tidelog::disk::{Disk, PAGE};
+use tidelog::{ColumnId, Data, Options, Seek, Store, Writer};
 
+use super::bench::floors::Written;
+use super::bench::report::{median, whole};
 use crate::disk::OnDisk;
+use crate::machine;
+
+mod feed;
+mod picture;
+
+use feed::Feed;
 
 /// Rows of one commit.
 const BATCH: u64 = 65_536;
 
-const VENUES: [&str; 4] = ["north", "south", "east", "west"];
+/// Rows at the end that are committed one by one.
+const SINGLE: u64 = 200;
 
-/// Make a feed of trades, ingest it durably, scan it, print the rates
+/// Bytes of each of the disk's own rates.
+const FLOOR_BYTES: u64 = 256 << 20;
+
+/// Make a feed of trades, ingest it durably, scan it, draw a range, print rates beside the disk's own
 #[derive(clap::Args)]
 #[command(before_help = "example:  tidelog demo --rows 1000000")]
 pub(crate) struct Demo {
     /// How many rows
-    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     rows: u64,
     /// Where the store is made, and stays; a temporary directory that goes afterwards unless told
     #[arg(long)]
@@ -34,45 +47,96 @@ pub(crate) struct Demo {
 
 impl OnDisk for Demo {
     async fn run<D: Disk>(self, disk: D) -> Result<()> {
-        if let Some(dir) = &self.dir {
-            return demo(disk, self.rows, dir).await;
-        }
-        let dir = tempfile::Builder::new().prefix("tidelog-demo-").tempdir();
-        let dir = dir.context("could not make a temporary directory; name one with --dir")?;
-        demo(disk, self.rows, dir.path()).await?;
-        dir.close().context("could not remove the temporary directory")
+        let temporary = tempfile::Builder::new().prefix("tidelog-demo-").to_owned();
+        let parent = self.dir.as_ref().and_then(|dir| dir.parent());
+        let around = match parent {
+            None => temporary.tempdir(),
+            Some(parent) if parent == Path::new("") => temporary.tempdir_in("."),
+            Some(parent) => temporary.tempdir_in(parent),
+        };
+        let around = around.context("could not make a temporary directory; name another place with --dir")?;
+        let dir = self.dir.unwrap_or_else(|| around.path().join("store"));
+        let floor = Floor::measure(around.path())?;
+        demo(disk, self.rows, &dir, &floor).await?;
+        around.close().context("could not remove the temporary directory")
     }
 }
 
-async fn demo<D: Disk>(disk: D, rows: u64, dir: &Path) -> Result<()> {
-    let mut out = stdout().lock();
-    let schema = Schema::new([
-        Column::new("price", Kind::F64),
-        Column::new("size", Kind::U32),
-        Column::new("venue", Kind::Text),
-    ])?;
-    let schema = schema.key_unit(KeyUnit::Nanoseconds);
-    let mut writer = Writer::create_on(disk.clone(), dir, schema, Options::default()).await?;
-    writeln!(out, "{rows} trades: price f64, size u32, venue text; {BATCH} in a commit")?;
-    let (mut feed, mut sent) = (Feed::new(), Totals::default());
-    let begun = Instant::now();
-    while feed.rows < rows {
-        let trades = feed.next(BATCH.min(rows - feed.rows));
-        sent.add(&trades.prices, &trades.sizes, trades.venues.len());
-        writer.pending().append_batch(&trades.keys, &trades.values())?;
-        writer.commit().await?;
+/// What the disk itself does.
+struct Floor {
+    write_rate: f64,
+    read_rate: f64,
+    write_seconds: f64,
+}
+
+impl Floor {
+    fn measure(dir: &Path) -> Result<Self> {
+        let kind =
+            machine::mount(dir).map_or("a file system that the kernel does not name".to_owned(), |m| m.kind);
+        if ["tmpfs", "ramfs"].contains(&kind.as_str()) {
+            eprintln!(
+                "tidelog: {kind} is memory: these are no disk's rates, name a directory on one with --dir"
+            );
+        }
+        let written = Written::new(dir, FLOOR_BYTES)?;
+        let single: Vec<f64> =
+            written.dsync(PAGE, SINGLE)?.iter().map(std::time::Duration::as_secs_f64).collect();
+        Ok(Self {
+            write_rate: written.write_rate(FLOOR_BYTES)?,
+            read_rate: written.read_rate(FLOOR_BYTES)?,
+            write_seconds: median(&single),
+        })
     }
-    rate(&mut out, "ingested, durable", rows, begun)?;
+}
+
+async fn demo<D: Disk>(disk: D, rows: u64, dir: &Path, floor: &Floor) -> Result<()> {
+    let mut out = stdout().lock();
+    let mut writer = Writer::create_on(disk.clone(), dir, feed::schema()?, Options::default()).await?;
+    writeln!(out, "{rows} trades: price f64, size u32, venue text; {BATCH} in a commit")?;
+    let (mut feed, mut sent, mut single) = (Feed::new(), Totals::default(), Vec::new());
+    let begun = Instant::now();
+    let one_by_one = rows.saturating_sub(SINGLE);
+    while feed.rows < one_by_one {
+        let count = BATCH.min(one_by_one - feed.rows);
+        commit(&mut writer, &mut feed, count, &mut sent).await?;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let stats = writer.store().stats();
+    let bytes = stats.keys_bytes + stats.column_bytes.iter().sum::<u64>();
+    rate(&mut out, "ingested, durable", one_by_one, bytes, seconds, ("written", floor.write_rate))?;
+    while feed.rows < rows {
+        let begun = Instant::now();
+        commit(&mut writer, &mut feed, 1, &mut sent).await?;
+        single.push(begun.elapsed().as_secs_f64());
+    }
+    let (ours, raw) = (median(&single) * 1e6, floor.write_seconds * 1e6);
+    writeln!(out, "{:<20}{ours:>9.0} us, a durable write of 4 KiB {raw:.0} us", "one durable row")?;
     writer.close().await?;
 
     let begun = Instant::now();
     let writer = Writer::open_on(disk, dir, Options::default()).await?;
-    writeln!(out, "{:<20}{:>10.1} ms", "opened again", begun.elapsed().as_secs_f64() * 1e3)?;
+    writeln!(out, "{:<20}{:>9.1} ms", "opened again", begun.elapsed().as_secs_f64() * 1e3)?;
     let begun = Instant::now();
     let found = scan(&writer.store()).await?;
-    rate(&mut out, "scanned, verified", rows, begun)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    rate(&mut out, "scanned, verified", rows, bytes, seconds, ("read", floor.read_rate))?;
     ensure!(found == sent, "{found:?} was found, {sent:?} was sent");
+    out.write_all(draw(&writer.store()).await?.as_bytes())?;
     Ok(writer.close().await?)
+}
+
+/// Sends the next rows as one commit.
+async fn commit<D: Disk>(
+    writer: &mut Writer<D>,
+    feed: &mut Feed,
+    rows: u64,
+    sent: &mut Totals,
+) -> Result<()> {
+    let trades = feed.next(rows);
+    sent.add(&trades.prices, &trades.sizes, trades.venues.len());
+    writer.pending().append_batch(&trades.keys, &trades.values())?;
+    writer.commit().await?;
+    Ok(())
 }
 
 /// What is the same of all rows sent and all rows found.
@@ -111,63 +175,41 @@ async fn scan<D: Disk>(store: &Store<D>) -> Result<Totals> {
     Ok(found)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "rounded for a person anyway")]
-fn rate(out: &mut impl Write, what: &str, rows: u64, begun: Instant) -> Result<()> {
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok(writeln!(out, "{what:<20}{:>10.2} million rows/s", rows as f64 / seconds / 1e6)?)
-}
-
-/// Trades that look like some, the same at every run.
-struct Feed {
-    dice: u64,
-    key: u64,
-    cents: i32,
-    rows: u64,
-}
-
-/// Some trades, column by column.
-#[derive(Default)]
-struct Trades {
-    keys: Vec<u64>,
-    prices: Vec<f64>,
-    sizes: Vec<u32>,
-    venues: String,
-    ends: Vec<u64>,
-}
-
-impl Trades {
-    fn values(&self) -> [Values<'_>; 3] {
-        [
-            Values::F64(&self.prices),
-            Values::U32(&self.sizes),
-            Values::Text { data: &self.venues, ends: &self.ends },
-        ]
-    }
-}
-
-impl Feed {
-    fn new() -> Self {
-        Self { dice: 1, key: 1_700_000_000_000_000_000, cents: 10_000, rows: 0 }
-    }
-
-    /// Below `bound`.
-    fn roll(&mut self, bound: u32) -> u32 {
-        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        u32::try_from(self.dice >> 33).unwrap_or(0) % bound
-    }
-
-    fn next(&mut self, count: u64) -> Trades {
-        let mut trades = Trades::default();
-        for _ in 0..count {
-            self.key += u64::from(self.roll(2_000_000));
-            self.cents = (self.cents + self.roll(5).cast_signed() - 2).max(1);
-            trades.keys.push(self.key);
-            trades.prices.push(f64::from(self.cents) / 100.0);
-            trades.sizes.push(100 * (1 + self.roll(50)));
-            trades.venues.push_str(VENUES[self.roll(4) as usize]);
-            trades.ends.push(trades.venues.len() as u64);
+/// The price over the middle tenth of the rows: a scan of their keys, thinned to what can be seen.
+async fn draw<D: Disk>(store: &Store<D>) -> Result<String> {
+    let (snapshot, reader) = (store.snapshot(), store.reader());
+    let rows = snapshot.rows();
+    let (first, last) = (rows / 20 * 9, (rows / 20 * 11).min(rows - 1));
+    let from = reader.seek(&snapshot, Seek::Row(first)).await?.context("the row is there")?.key;
+    let to = reader.seek(&snapshot, Seek::Row(last)).await?.context("the row is there")?.key;
+    let step = (last - first).div_ceil(picture::POINTS as u64).max(1);
+    let mut points = Vec::new();
+    let mut scan = reader.scan(&snapshot, from..=to).columns(&[ColumnId(0)]);
+    let mut row = 0;
+    while let Some(batch) = scan.next().await? {
+        let prices =
+            batch.column(ColumnId(0)).and_then(|column| column.as_f64()).context("prices are f64")?;
+        for (key, price) in batch.keys().iter().zip(prices) {
+            if row % step == 0 {
+                points.push((whole(key - from) / 1e9, *price));
+            }
+            row += 1;
         }
-        self.rows += count;
-        trades
     }
+    Ok(picture::draw("price over seconds, the middle tenth:", &points))
+}
+
+fn rate(
+    out: &mut impl Write,
+    what: &str,
+    rows: u64,
+    bytes: u64,
+    seconds: f64,
+    (done, floor): (&str, f64),
+) -> Result<()> {
+    let (rows, bytes, floor) = (whole(rows) / seconds / 1e6, whole(bytes) / seconds / 1e6, floor / 1e6);
+    Ok(writeln!(
+        out,
+        "{what:<20}{rows:>9.2} million rows/s, {bytes:.0} MB/s; this disk raw: {floor:.0} MB/s {done}"
+    )?)
 }
