@@ -9,9 +9,12 @@
 mod skip;
 
 mod codes;
+mod documents;
 mod help;
 mod kill;
+mod looking;
 mod memory;
 mod process;
 mod real;
+mod refusals;
 mod special;
