@@ -107,7 +107,8 @@ impl<'a, D: Disk> Sweep<'a, D> {
         let more = u64::from(raw.role == Role::Offsets);
         let end = bytes.end.min(self.view.len);
         let start = bytes.start.min(end);
-        Some(rows.start + start / width..(rows.start + end.div_ceil(width) + more).min(rows.end))
+        let held = rows.start + start / width..(rows.start + end.div_ceil(width) + more).min(rows.end);
+        (!held.is_empty()).then_some(held)
     }
 
     /// Verifies what lies before `end` and was not yet. Returns whether the bytes of `range`, which ends there at

@@ -56,9 +56,8 @@ impl Check {
         let Checked { rows, segments, bytes, .. } = checked;
         let verdict = if checked.is_intact() { "intact" } else { "damaged" };
         let dir = self.dir.display();
-        text + &format!(
-            "{dir}: {rows} rows in {segments} segments, {bytes} bytes of them verified: {verdict}\n"
-        )
+        let segments = if *segments == 1 { "1 segment".to_owned() } else { format!("{segments} segments") };
+        text + &format!("{dir}: {rows} rows in {segments}, {bytes} bytes of raw files verified: {verdict}\n")
     }
 }
 

@@ -38,7 +38,8 @@ fn a_check_of_an_intact_store_is_0_and_of_a_damaged_one_1() {
     let dir = store(&place);
     let text = on("check", &dir, &[], b"").text();
     assert!(
-        text.ends_with("bytes of them verified: intact\n") && text.contains(": 20000 rows in 1 seg"),
+        text.ends_with("bytes of raw files verified: intact\n")
+            && text.contains(": 20000 rows in 1 segment, "),
         "{text}"
     );
     let all = json(on("check", &dir, &["--json"], b"").text().as_bytes());
