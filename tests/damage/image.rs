@@ -165,14 +165,14 @@ impl History {
         let (before, salt) = (self.rows, self.salt);
         let writer = self.writer.as_mut().unwrap();
         let work = async {
-            for turn in 0..12 {
-                let count = [1, 2, 90, 3, 250, 1][turn % 6];
+            for turn in 0..90 {
+                let count = [1, 2, 9, 3, 25, 1][turn % 6];
                 for number in self.rows..self.rows + count {
                     row(number, salt).append(writer).unwrap();
                 }
                 writer.commit().await.unwrap();
                 self.rows += count;
-                if turn % 4 == 3 {
+                if turn % 16 == 15 {
                     writer.checkpoint().await.unwrap();
                 }
             }

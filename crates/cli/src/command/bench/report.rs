@@ -85,8 +85,9 @@ pub(crate) fn text(report: &Map<String, Value>) -> String {
 
 /// Rounded as far as it means something; none where there is no figure.
 fn shown(value: f64) -> Option<Value> {
-    let rounded = if value.abs() >= 1000.0 { value.round() } else { (value * 1e3).round() / 1e3 };
-    serde_json::Number::from_f64(rounded).map(Value::Number)
+    let text = if value.abs() >= 1000.0 { format!("{value:.0}") } else { format!("{value:.3}") };
+    // No number at all is no JSON.
+    serde_json::from_str(&text).ok()
 }
 
 /// The value below which `share` of the times lie, in seconds.
