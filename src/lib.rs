@@ -52,6 +52,7 @@
 //!
 //! What a commit promises, and what it assumes of the disk: docs/durability.md. The bytes: docs/format.md.
 
+mod aggregate;
 mod appender;
 mod batch;
 mod check;
@@ -78,6 +79,7 @@ mod store;
 mod value;
 mod writer;
 
+pub use aggregate::{Aggregate, Sum, Window, Windows};
 pub use appender::{Appender, Committer, OwnedValues};
 pub use batch::{Batch, Data, Vector};
 pub use check::{Checked, Damage, Notice, check, check_on};

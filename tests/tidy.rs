@@ -35,14 +35,33 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("scan", FACE),
     ("seek", FACE),
     ("batch", FACE),
+    ("aggregate", FACE),
     ("check", FACE),
     ("inspect", FACE),
     ("stats", FACE),
 ];
 
 const FACE: &[&str] = &[
-    "writer", "appender", "snapshot", "reader", "scan", "seek", "batch", "store", "pending", "segment",
-    "log", "format", "codec", "disk", "options", "error", "schema", "value", "mutant",
+    "writer",
+    "appender",
+    "snapshot",
+    "reader",
+    "scan",
+    "seek",
+    "batch",
+    "aggregate",
+    "store",
+    "pending",
+    "segment",
+    "log",
+    "format",
+    "codec",
+    "disk",
+    "options",
+    "error",
+    "schema",
+    "value",
+    "mutant",
 ];
 
 /// Modules that never wait: bytes and values in, bytes and values out.

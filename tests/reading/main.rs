@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod aggregates;
 mod buffered;
 mod cores;
 mod counts;

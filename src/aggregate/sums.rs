@@ -1,0 +1,206 @@
+//! Sums in a defined order, and extremes.
+//!
+//! Not here: what is summed (`aggregate`).
+
+/// Rows of a group, as a power of two.
+const GROUP_BITS: u32 = 14;
+const LANES: usize = 16;
+
+/// A sum of floats in the order that the head of `aggregate` defines.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FloatSum {
+    groups: f64,
+    group: u64,
+    lanes: [f64; LANES],
+}
+
+impl FloatSum {
+    /// Adds values of rows from `row` on, behind all that came before. A null's value is zero, and changes nothing.
+    pub(super) fn take<T>(&mut self, row: u64, mut values: &[T], float: impl Fn(&T) -> f64 + Copy) {
+        let mut row = row;
+        while !values.is_empty() {
+            if row >> GROUP_BITS != self.group {
+                self.groups = self.end();
+                (self.group, self.lanes) = (row >> GROUP_BITS, [0.0; LANES]);
+            }
+            let in_group = (1 << GROUP_BITS) - (row & ((1 << GROUP_BITS) - 1));
+            let count = values.len().min(usize::try_from(in_group).unwrap_or(usize::MAX));
+            let (now, later) = values.split_at(count);
+            self.add(row, now, float);
+            (row, values) = (row + count as u64, later);
+        }
+    }
+
+    /// Values of one group.
+    fn add<T>(&mut self, row: u64, values: &[T], float: impl Fn(&T) -> f64 + Copy) {
+        let lane = usize::try_from(row % LANES as u64).unwrap_or(0);
+        let (head, rest) = values.split_at(values.len().min((LANES - lane) % LANES));
+        for (lane, value) in self.lanes[lane..].iter_mut().zip(head) {
+            *lane += float(value);
+        }
+        let (whole, tail) = rest.as_chunks::<LANES>();
+        let mut lanes = self.lanes;
+        for values in whole {
+            for (lane, value) in lanes.iter_mut().zip(values) {
+                *lane += float(value);
+            }
+        }
+        for (lane, value) in lanes.iter_mut().zip(tail) {
+            *lane += float(value);
+        }
+        self.lanes = lanes;
+    }
+
+    pub(super) fn end(&self) -> f64 {
+        let mut lanes = self.lanes;
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                lanes[lane] += lanes[lane + width];
+            }
+            width /= 2;
+        }
+        self.groups + lanes[0]
+    }
+}
+
+/// A number that can be ordered by an integer.
+pub(super) trait Number: Copy {
+    /// What to compare.
+    type Rank: Ord + Copy;
+
+    fn rank(self) -> Self::Rank;
+
+    fn is_nan(self) -> bool;
+}
+
+macro_rules! integers {
+    ($($type:ty),*) => {$(
+        impl Number for $type {
+            type Rank = Self;
+
+            fn rank(self) -> Self {
+                self
+            }
+
+            fn is_nan(self) -> bool {
+                false
+            }
+        }
+    )*};
+}
+
+integers!(u64, i64, u32, i32);
+
+macro_rules! floats {
+    ($($type:ty: $rank:ty),*) => {$(
+        impl Number for $type {
+            type Rank = $rank;
+
+            /// As `total_cmp` has it: -0.0 is below 0.0.
+            fn rank(self) -> $rank {
+                let bits = self.to_bits().cast_signed();
+                bits ^ ((bits >> (<$rank>::BITS - 1)).cast_unsigned() >> 1).cast_signed()
+            }
+
+            fn is_nan(self) -> bool {
+                self.is_nan()
+            }
+        }
+    )*};
+}
+
+floats!(f64: i64, f32: i32);
+
+/// The least and the greatest of some numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extremes<T> {
+    ends: Option<(T, T)>,
+}
+
+impl<T> Default for Extremes<T> {
+    fn default() -> Self {
+        Self { ends: None }
+    }
+}
+
+impl<T: Number> Extremes<T> {
+    /// Looks at all of `values` that are neither null nor NaN.
+    pub(super) fn take(&mut self, values: &[T], nulls: Option<&[bool]>) {
+        let is_plain = nulls.is_none() && !values.iter().fold(false, |any, value| any | value.is_nan());
+        if let (true, Some(first)) = (is_plain, values.first()) {
+            let (mut min, mut max) = self.ends.unwrap_or((*first, *first));
+            for value in values {
+                min = if value.rank() < min.rank() { *value } else { min };
+                max = if value.rank() > max.rank() { *value } else { max };
+            }
+            self.ends = Some((min, max));
+            return;
+        }
+        for (index, value) in values.iter().enumerate() {
+            if nulls.is_some_and(|nulls| nulls[index]) || value.is_nan() {
+                continue;
+            }
+            let (min, max) = self.ends.unwrap_or((*value, *value));
+            let min = if value.rank() < min.rank() { *value } else { min };
+            let max = if value.rank() > max.rank() { *value } else { max };
+            self.ends = Some((min, max));
+        }
+    }
+
+    pub(super) fn ends(&self) -> Option<(T, T)> {
+        self.ends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By the definition, row by row.
+    fn defined(first: u64, values: &[f64]) -> f64 {
+        let (mut total, mut group, mut lanes) = (0.0, first >> 14, [0.0; 16]);
+        let fold = |lanes: [f64; 16]| {
+            let eight: Vec<f64> = (0..8).map(|lane| lanes[lane] + lanes[lane + 8]).collect();
+            let four: Vec<f64> = (0..4).map(|lane| eight[lane] + eight[lane + 4]).collect();
+            (four[0] + four[2]) + (four[1] + four[3])
+        };
+        for (row, value) in (first..).zip(values) {
+            if row >> 14 != group {
+                total += fold(lanes);
+                (group, lanes) = (row >> 14, [0.0; 16]);
+            }
+            lanes[usize::try_from(row % 16).unwrap()] += value;
+        }
+        total + fold(lanes)
+    }
+
+    #[test]
+    fn a_sum_is_what_its_definition_says_however_it_is_cut() {
+        let values: Vec<f64> =
+            (0..60_000_u32).map(|i| f64::from(i.wrapping_mul(2_654_435_761)) * 1e-3).collect();
+        for first in [0, 1, 15, 16, 16_383, 16_384, 1 << 40] {
+            let expected = defined(first, &values);
+            for cut in [1, 3, 16, 17, 1000, 16_384, 60_000] {
+                let mut sum = FloatSum::default();
+                for (number, part) in (0_u64..).zip(values.chunks(cut)) {
+                    sum.take(first + number * cut as u64, part, |value| *value);
+                }
+                assert_eq!(sum.end().to_bits(), expected.to_bits(), "from row {first} on, {cut} at a time");
+            }
+        }
+    }
+
+    #[test]
+    fn extremes_know_zeros_and_leave_nans_out() {
+        let mut extremes = Extremes::default();
+        extremes.take(&[f64::NAN, -f64::NAN], None);
+        assert!(extremes.ends().is_none());
+        extremes.take(&[0.0, -0.0, 0.0], None);
+        let bits = |(min, max): (f64, f64)| (min.to_bits(), max.to_bits());
+        assert_eq!(extremes.ends().map(bits), Some(bits((-0.0, 0.0))));
+        extremes.take(&[f64::NEG_INFINITY, f64::NAN, 5.0], None);
+        extremes.take(&[-1.0, 7.0, 9.0], Some(&[false, false, true]));
+        assert_eq!(extremes.ends(), Some((f64::NEG_INFINITY, 7.0)));
+    }
+}
