@@ -193,43 +193,36 @@ impl<D: Disk> Follower<D> {
         files: &[LogFile<D::File>; 2],
     ) -> Result<Walked> {
         let Some((pages, mut at)) = known.log else { unreachable!("there is a log to walk") };
-        // What was read ahead may be older than what stands there by now.
-        let mut is_fresh = known.is_proven;
         if !known.is_proven {
             if let Some(error) = chain.stray(&at).await? {
                 return self.explained(known, error).await;
             }
             known.is_proven = true;
         }
-        loop {
-            while let Some(place) = chain.next(&at).await? {
-                let path = chain.path(place);
-                let Some(record) = chain.record(place).await? else { break };
-                let generation = record.header.generation;
-                if generation > known.generation && !mutant::is(Mutant::LaterGenerationApplied) {
-                    // What it stands on is only in a newer manifest.
-                    let error = newest_is_missing(path, place, generation, known.generation);
-                    return self.explained(known, error).await;
-                }
-                let Known { active, last_key, .. } = known;
-                let mut replay = Replay { schema: &self.shared.schema, pages, at: &mut at, active, last_key };
-                replay.apply(path, place, &record)?;
-                known.log = Some((pages, at));
-                known.note = record.note.map(<[u8]>::to_vec).or(known.note.take());
-                (known.is_unsynced, known.is_unshown, known.end) = (true, true, None);
-                is_fresh = false;
+        while let Some(place) = chain.next(&at).await? {
+            let path = chain.path(place);
+            let Some(record) = chain.record(place).await? else { break };
+            let generation = record.header.generation;
+            if generation > known.generation && !mutant::is(Mutant::LaterGenerationApplied) {
+                // What it stands on is only in a newer manifest.
+                let error = newest_is_missing(path, place, generation, known.generation);
+                return self.explained(known, error).await;
             }
-            if is_fresh && let Some(walked) = self.end(known, &mut chain, files).await? {
-                return Ok(walked);
-            }
-            chain.forget();
-            is_fresh = true;
+            let Known { active, last_key, .. } = known;
+            let mut replay = Replay { schema: &self.shared.schema, pages, at: &mut at, active, last_key };
+            replay.apply(path, place, &record)?;
+            known.log = Some((pages, at));
+            known.note = record.note.map(<[u8]>::to_vec).or(known.note.take());
+            (known.is_unsynced, known.is_unshown, known.end) = (true, true, None);
         }
+        self.end(known, &mut chain, files).await
     }
 
     /// Record k is missing. Whether a later one was begun is asked first, then for k again, for the manifests last:
-    /// whoever begins k+1 has made k durable, and whoever writes over k has made a newer manifest durable. None
-    /// where k stands there by now.
+    /// whoever begins k+1 has made k durable, and whoever writes over k has made a newer manifest durable.
+    ///
+    /// Where k stands there by now it was not committed when this look began, for it was missing later than that:
+    /// the next look takes it. To go on would have no end beside a writer that is never idle.
     ///
     /// Where nothing has changed since this was last asked, nothing was written, and the manifests are enough.
     async fn end(
@@ -237,18 +230,18 @@ impl<D: Disk> Follower<D> {
         known: &mut Known,
         chain: &mut Chain<'_, D::File>,
         files: &[LogFile<D::File>; 2],
-    ) -> Result<Option<Walked>> {
+    ) -> Result<Walked> {
         let Some((pages, at)) = known.log else { unreachable!("there is a log to walk") };
         let look = chain.look();
         if look.is_some() && look == known.end {
-            return self.listed(known).await.map(Some);
+            return self.listed(known).await;
         }
         let later = Begun::find(files, pages, &self.shared.id).await?.later(chain, &at).await?;
         let early = if mutant::is(Mutant::ListsFirst) { Some(self.listed(known).await?) } else { None };
         if !mutant::is(Mutant::NoSecondRead) {
             chain.forget();
             if chain.next(&at).await?.is_some() {
-                return Ok(None);
+                return Ok(Walked::End);
             }
         }
         let walked = match early {
@@ -256,13 +249,13 @@ impl<D: Disk> Follower<D> {
             None => self.listed(known).await?,
         };
         match (walked, later) {
-            (Walked::Newer, _) => return Ok(Some(Walked::Newer)),
+            (Walked::Newer, _) => return Ok(Walked::Newer),
             (Walked::End, Some(error)) if mutant::is(Mutant::ListsFirst) => return Err(error),
-            (Walked::End, Some(error)) => return self.explained(known, error).await.map(Some),
+            (Walked::End, Some(error)) => return self.explained(known, error).await,
             (Walked::End, None) => {}
         }
         known.end = look.filter(|look| chain.look().as_ref() == Some(look));
-        Ok(Some(Walked::End))
+        Ok(Walked::End)
     }
 
     /// Whether there is a newer manifest.

@@ -5,7 +5,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use tidelog::disk::sim::{Fault, Kind as Operation, SimDisk, run};
+use tidelog::disk::sim::{Executor, Fault, Kind as Operation, SimDisk, run};
 use tidelog::disk::{Core, Disk, Glommio, PAGE, Posix};
 use tidelog::{Error, Kind, Options, Reader, Schema, Snapshot, Store, Value, Writer};
 
@@ -143,6 +143,29 @@ fn a_look_at_a_store_where_nothing_is_new_costs_two_pages_and_a_listing() {
     follower.refresh().unwrap();
     let counts = world.disk.counts();
     assert_eq!((counts.syncs, counts.lists), (2, 1), "{counts:?}");
+}
+
+/// A look shows what was committed when it began; it does not run after a writer that commits meanwhile.
+#[test]
+fn a_look_ends_beside_a_writer_that_is_never_idle() {
+    for seed in 0..5 {
+        let mut world = World::new(calm_disk(seed), one_column(Kind::U64), Options::default());
+        let follower = Follower::new(&world);
+        (0..20).for_each(|_| world.commit(1));
+        let (store, mut key) = (world.store(), world.rows[19].key);
+        let mut executor = Executor::new(&world.disk, seed);
+        let look = executor.spawn(follower.store.refresh());
+        executor.spawn(async {
+            loop {
+                key += 1;
+                world.writer.pending().append(key, &[Value::U64(key)]).unwrap();
+                world.writer.commit().await.unwrap();
+            }
+        });
+        let seen = executor.run_until(&look).unwrap().unwrap().rows();
+        assert!(seen >= 20, "seed {seed}: {seen}");
+        assert!(store.rows() < 2000, "seed {seed}: {} commits under one look", store.rows());
+    }
 }
 
 #[test]
