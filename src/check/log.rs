@@ -13,7 +13,8 @@ use crate::log::{self, LogFile};
 use crate::store::follow::Follower;
 use crate::store::newest;
 
-const TORN: &str = "a commit was begun here and not finished; it was never acknowledged, and open drops it";
+const TORN: &str = "a commit was begun here and is not finished; unless a writer is at work on it just now, it was \
+                    never acknowledged, and open drops it";
 const STRANGE: &str = "what stands here is no record: a leftover of an earlier round of the log, or a last commit \
                        that was torn, or has rotted, which nobody can tell apart";
 

@@ -134,7 +134,8 @@ impl<'a, F: File> Chain<'a, F> {
     pub(crate) async fn torn(&mut self, at: &LogPosition) -> Result<Option<Place>> {
         for place in candidates(at, self.pages) {
             let (header, _) = self.begun(place).await?;
-            if header.is_some_and(|header| follows(&header, at)) {
+            // Beside a writer it may be whole by now.
+            if header.is_some_and(|header| follows(&header, at)) && self.record(place).await?.is_none() {
                 return Ok(Some(place));
             }
         }
