@@ -181,7 +181,8 @@ impl<D: Disk> fmt::Debug for Committer<D> {
 }
 
 impl Appender {
-    /// Appends one row and waits until it is durable; returns its row number.
+    /// Appends one row and waits until it is durable ([`Durability::Buffered`](crate::Durability): shown); returns its
+    /// row number.
     ///
     /// Dropping the future before the committer has taken the row withdraws it; later the row is committed all
     /// the same.
@@ -193,7 +194,7 @@ impl Appender {
         self.commit_with(move |pending| row.append(key, pending)).await
     }
 
-    /// Appends a batch and waits until it is durable; returns its row numbers.
+    /// Appends a batch and waits as [`Appender::append`] does; returns its row numbers.
     ///
     /// # Errors
     /// As [`Pending::append_batch`] and [`Writer::commit`]; `Closed` if there is no committer any more.

@@ -28,10 +28,10 @@ pub enum Durability {
     /// When its rows survive kill -9 and power loss.
     #[default]
     Synced,
-    /// When its rows are visible to readers of this process, before they are durable: a crash takes back the
-    /// newest such commits, each wholly. They wait in memory for a record that holds them all: at
-    /// [`Writer::sync`](crate::Writer::sync), checkpoint, close, and whenever one small record
-    /// ([`Options::inline_bytes`]) cannot take one more commit; that commit is `Synced`. Readers in other
+    /// When its rows are visible to readers of this process, before they are durable: a crash, or a writer that is
+    /// dropped and not closed, takes back the newest such commits, each wholly. They wait in memory for a record
+    /// that holds them all: at [`Writer::sync`](crate::Writer::sync), checkpoint, close, and whenever one small
+    /// record ([`Options::inline_bytes`]) cannot take one more commit; that commit is `Synced`. Readers in other
     /// processes see them only then.
     Buffered,
 }

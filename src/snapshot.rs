@@ -99,8 +99,9 @@ impl<D: Disk> Store<D> {
     }
 
     /// What is committed now: of a store of another process, looked at again; else as [`Store::snapshot`]. Where
-    /// nothing is new this costs two reads of a page and a listing. Calls of one store, and of its clones, wait for
-    /// each other.
+    /// nothing is new this costs two reads of a page and a listing; where something is, one look through both log
+    /// files besides. What is committed while it looks may be left to the next call. Calls of one store, and of its
+    /// clones, wait for each other.
     ///
     /// # Errors
     /// `Corrupt` if the log or the newest manifest is damaged: [`Store::snapshot`] stays what it was, and readable.
