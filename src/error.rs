@@ -3,7 +3,9 @@
 //! Each variant says what happened, where (path, offset, index) and what to do about it; `Display` is a
 //! sentence for a person. Errors can be cloned, because one failed commit may have to be told to many callers.
 //!
-//! Not here: `Malformed` (`format`), which pure code returns and to which the I/O layers add the path.
+//! [`Malformed`] is what pure code returns, and the I/O layers add the path to.
+//!
+//! Not here: what becomes of a `Malformed` with a path (`format`).
 
 use std::borrow::Cow;
 use std::io;
@@ -206,6 +208,23 @@ impl Refused {
     /// Where it stops the writer, whatever it is.
     pub(crate) fn when_writing(self) -> Error {
         Error::io(self.action, &self.path, self.source)
+    }
+}
+
+/// Bytes that are not what docs/format.md says: where (from the start of the file), and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    pub(crate) offset: u64,
+    pub(crate) what: Cow<'static, str>,
+    /// A format version above ours, where that is what is wrong.
+    pub(crate) version: Option<u16>,
+    /// The checksum matches: somebody wrote it like this, it is no torn write.
+    pub(crate) intact: bool,
+}
+
+impl Malformed {
+    pub(crate) fn new(offset: u64, what: impl Into<Cow<'static, str>>) -> Self {
+        Self { offset, what: what.into(), version: None, intact: false }
     }
 }
 

@@ -9,11 +9,13 @@
 //!
 //! Not here: paths, files, what a piece means for the store (`log`, `store`).
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use crate::error::Error;
+pub(crate) use crate::error::Malformed;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
+pub(crate) mod block;
 mod cursor;
 pub(crate) mod dump;
 pub(crate) mod manifest;
@@ -40,22 +42,7 @@ const _: () = assert!(CHUNK.is_multiple_of(PAGE as u64));
 /// What makes this store's pieces different from every other store's. Shown nowhere.
 pub(crate) type StoreId = [u8; 16];
 
-/// Bytes that are not what docs/format.md says: where (from the start of the file), and what was expected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed {
-    pub(crate) offset: u64,
-    pub(crate) what: Cow<'static, str>,
-    /// A format version above ours, where that is what is wrong.
-    pub(crate) version: Option<u16>,
-    /// The checksum matches: somebody wrote it like this, it is no torn write.
-    pub(crate) intact: bool,
-}
-
 impl Malformed {
-    pub(crate) fn new(offset: u64, what: impl Into<Cow<'static, str>>) -> Self {
-        Self { offset, what: what.into(), version: None, intact: false }
-    }
-
     /// The same, of bytes whose checksum matches.
     fn in_intact(self) -> Self {
         Self { intact: true, ..self }
@@ -76,6 +63,8 @@ enum Piece {
     Record = 1,
     Manifest = 2,
     Sums = 3,
+    /// Any piece of a sealed segment.
+    Segment = 4,
 }
 
 /// Where a piece belongs, as the first bytes of what its checksum covers.
@@ -83,7 +72,7 @@ struct Salt([u8; 48]);
 
 impl Salt {
     /// `file`, `position` and `age` are: for a record its log file, page and epoch; for a manifest 0, 0, its
-    /// generation; for sums 0, the slot, the segment's number.
+    /// generation; for sums 0, the slot, the segment's number; for a block 0, its offset, the segment's number.
     fn new(store: &StoreId, piece: Piece, file: u64, position: u64, age: u64) -> Self {
         let mut salt = [0; 48];
         salt[0] = piece as u8;

@@ -13,6 +13,7 @@ use super::sums::{Home, Sums};
 use super::{CHUNK, Malformed, PAGE, Piece, Salt, StoreId, chunks, crc32c, crc32c_extend};
 use crate::schema::{Column, KeyUnit, Kind, Schema};
 
+mod blocks;
 mod checksums;
 mod fuzz;
 mod golden;

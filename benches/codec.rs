@@ -1,0 +1,156 @@
+//! How fast blocks are encoded and decoded in cache, beside a copy of the same values in the same run.
+//!
+//! `cargo bench --bench codec [NAME]`, built as a user would, without target-cpu. Every block is decoded once more
+//! behind the clock and compared with what was encoded. `TIDELOG_DATA` names a folder with real columns.
+
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
+#![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "samples are small")]
+
+// The codecs are no part of the library's face: they are compiled here once more, with what they name.
+#[path = "../src/codec/mod.rs"]
+#[cfg_attr(
+    test,
+    allow(
+        dead_code,
+        unfulfilled_lint_expectations,
+        reason = "clippy sees helpers of tests, without the tests"
+    )
+)]
+mod codec;
+
+mod schema {
+    pub(crate) use tidelog::Kind;
+}
+
+mod error {
+    use std::borrow::Cow;
+
+    #[derive(Debug)]
+    pub(crate) struct Malformed {
+        pub(crate) _offset: u64,
+        pub(crate) _what: Cow<'static, str>,
+    }
+
+    impl Malformed {
+        pub(crate) fn new(offset: u64, what: impl Into<Cow<'static, str>>) -> Self {
+            Self { _offset: offset, _what: what.into() }
+        }
+    }
+}
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use codec::BLOCK_ROWS;
+use codec::block::{Block, encode};
+use codec::fixed::Fixed;
+
+/// The shortest of many times, in seconds: what else the machine does only adds to it.
+fn shortest(rounds: usize, mut work: impl FnMut()) -> f64 {
+    let mut time = || {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    };
+    (0..rounds).map(|_| time()).fold(f64::INFINITY, f64::min)
+}
+
+fn decode<T: Fixed>(block: &Block, bytes: &[u8], values: &mut Vec<T>) {
+    values.clear();
+    for index in 0..block.vectors() {
+        block.decode_vector(index, &bytes[block.vector(index)], values).unwrap();
+    }
+}
+
+fn bench<T: Fixed>(name: &str, column: &[T]) {
+    if std::env::args().skip(1).any(|only| !only.starts_with('-') && only != name) {
+        return;
+    }
+    let blocks: Vec<Vec<u8>> = column.chunks(BLOCK_ROWS).map(encode).collect();
+    let bits = blocks.iter().map(Vec::len).sum::<usize>() as f64 * 8.0 / column.len() as f64;
+    let (values, bytes) = (&column[..BLOCK_ROWS], &blocks[0]);
+    let block = Block::parse(bytes, T::KIND, BLOCK_ROWS, 0).unwrap();
+    let mut into = Vec::with_capacity(BLOCK_ROWS);
+    let copied = shortest(500, || {
+        into.clear();
+        into.extend_from_slice(black_box(values));
+        black_box(&into);
+    });
+    let decoded = shortest(500, || decode(&block, black_box(bytes), black_box(&mut into)));
+    let encoded = shortest(20, || drop(black_box(encode(black_box(values)))));
+    for (values, bytes) in column.chunks(BLOCK_ROWS).zip(&blocks) {
+        decode(&Block::parse(bytes, T::KIND, values.len(), 0).unwrap(), bytes, &mut into);
+        let same = into.iter().zip(values).all(|(one, other)| one.bits() == other.bits());
+        assert!(same && into.len() == values.len(), "{name}: other values came back");
+    }
+    let gigabytes = |seconds: f64| (BLOCK_ROWS * size_of::<T>()) as f64 / seconds / 1e9;
+    println!(
+        "{name:<18} {:<10} {bits:>7.3} bits  encode {:>5.1} ns/value  decode {:>5.1} GB/s  {:>5.2} G values/s  copy {:>5.1} GB/s",
+        block.codec(),
+        encoded * 1e9 / BLOCK_ROWS as f64,
+        gigabytes(decoded),
+        BLOCK_ROWS as f64 / decoded / 1e9,
+        gigabytes(copied),
+    );
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f64 {
+        (-2.0 * (1.0 - self.unit()).ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
+    }
+}
+
+const ROWS: usize = 16 * BLOCK_ROWS;
+const START: u64 = 1_700_000_000_000_000_000;
+
+fn main() {
+    let mut random = Random(1);
+    let (mut a, mut key) = (100.0, START);
+    let mut step = || {
+        a += 0.01 * random.normal();
+        (a * 100.0).round() / 100.0
+    };
+    bench("a walk", &(0..ROWS).map(|_| step()).collect::<Vec<f64>>());
+    bench("c 0..999", &(0..ROWS).map(|_| (random.next() % 1000) as f64).collect::<Vec<f64>>());
+    bench("d 1 decimal", &(0..ROWS).map(|_| (random.unit() * 1e3).round() / 10.0).collect::<Vec<f64>>());
+    bench("reals", &(0..ROWS).map(|_| random.unit()).collect::<Vec<f64>>());
+    bench("keys, regular", &(0..ROWS as u64).map(|row| START + row * 1_000_000).collect::<Vec<u64>>());
+    let jitter = |row: usize| START + (row as f64 * 1e6 + 1e3 * random.normal()) as u64;
+    bench("keys, jitter", &(0..ROWS).map(jitter).collect::<Vec<u64>>());
+    let gap = |_| {
+        key += (-(1.0 - random.unit()).ln() * 1e6) as u64;
+        key
+    };
+    bench("keys, Poisson", &(0..ROWS).map(gap).collect::<Vec<u64>>());
+    bench("i32 normal", &(0..ROWS).map(|_| (random.normal() * 100.0) as i32).collect::<Vec<i32>>());
+    bench(
+        "f32 1 decimal",
+        &(0..ROWS).map(|_| (random.unit() * 1e3).round() as f32 / 10.0).collect::<Vec<f32>>(),
+    );
+    bench("bool", &(0..ROWS).map(|_| random.next().is_multiple_of(2)).collect::<Vec<bool>>());
+    let Some(folder) = std::env::var_os("TIDELOG_DATA") else {
+        return println!("TIDELOG_DATA names no folder with real columns");
+    };
+    for name in ["city_temperature_f", "gov26", "nyc29"] {
+        let bytes = std::fs::read(std::path::Path::new(&folder).join(format!("alp/{name}_tw.bin"))).unwrap();
+        bench(
+            name,
+            &bytes.as_chunks().0.iter().map(|value| f64::from_le_bytes(*value)).collect::<Vec<f64>>(),
+        );
+    }
+}

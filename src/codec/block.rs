@@ -1,0 +1,391 @@
+//! A block: the encoded values of one column for up to 16,384 rows, in vectors of 1,024.
+//!
+//! A header says with which codec, and how many bytes each vector has; then the vectors, one behind the other. A
+//! vector can be decoded with the header alone, without its neighbours, and in most codecs so can a value.
+//! Format: docs/format.md, "Block".
+//!
+//! Not here: choosing a codec (`choose`), checksums and where blocks lie (`format`).
+
+use std::ops::Range;
+
+use super::decimals::{Decimals, Exponents};
+use super::dictionary::Dictionary;
+use super::fixed::{Fixed, Float, bits_max};
+use super::numbers::{self, Numbers};
+use super::parts::{Parts, small};
+use super::split::Split;
+use super::{BLOCK_ROWS, VECTOR, choose, decimals};
+use crate::error::Malformed;
+use crate::schema::Kind;
+
+const STRIDE: u8 = 1;
+const INTEGERS: u8 = 2;
+const DECIMALS: u8 = 3;
+const SPLIT: u8 = 4;
+const DICTIONARY: u8 = 5;
+
+/// Bytes of the header of every codec: tag, reserved, rows, length.
+const FIXED: usize = 8;
+
+/// How the values of a block are encoded, with what its vectors share.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Codec {
+    /// Value i is `first` + i x `step`; no vectors.
+    Stride { first: u64, step: u64 },
+    /// Value i is `origin` + number i x `divisor`.
+    Integers { origin: u64, divisor: u64 },
+    /// Floats as decimals. The exponents to try; a block that is read has none, each vector says its own.
+    Decimals { choices: Vec<Exponents> },
+    /// Floats in two parts.
+    Split(Split),
+    /// Value i is entry number i.
+    Dictionary { entries: Vec<u64> },
+}
+
+/// The block of these values, 16,384 at most.
+pub(crate) fn encode<T: Fixed>(values: &[T]) -> Vec<u8> {
+    assert!(values.len() <= BLOCK_ROWS, "a block has {BLOCK_ROWS} rows at most");
+    let bits: Vec<u64> = values.iter().map(|value| value.bits()).collect();
+    encode_bits(&bits, T::KIND)
+}
+
+fn encode_bits(values: &[u64], kind: Kind) -> Vec<u8> {
+    match choose::choose(values, kind) {
+        choose::Choice::Codec(codec) => assemble(values, kind, &codec),
+        choose::Choice::Dictionary(Dictionary { entries, codes }) => {
+            assemble(&codes, kind, &Codec::Dictionary { entries })
+        }
+    }
+}
+
+/// Of a dictionary `values` are the codes.
+fn assemble(values: &[u64], kind: Kind, codec: &Codec) -> Vec<u8> {
+    let (mut header, mut vectors, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+    if !matches!(codec, Codec::Stride { .. }) {
+        for vector in values.chunks(VECTOR) {
+            let start = vectors.len();
+            codec.encode_vector(vector, kind, &mut vectors);
+            lengths.push(vectors.len() - start);
+        }
+    }
+    let tag = codec.encode_header(kind, &mut header);
+    let header_bytes = FIXED + header.len() + 2 * lengths.len();
+    let mut bytes = Vec::with_capacity(header_bytes + vectors.len());
+    bytes.extend([tag, 0]);
+    bytes.extend(small(values.len()).to_le_bytes());
+    let header_bytes = u32::try_from(header_bytes)
+        .unwrap_or_else(|_| unreachable!("a header holds a block's entries at most"));
+    bytes.extend(header_bytes.to_le_bytes());
+    bytes.append(&mut header);
+    bytes.extend(lengths.into_iter().flat_map(|length| small(length).to_le_bytes()));
+    bytes.append(&mut vectors);
+    bytes
+}
+
+impl Codec {
+    /// Appends what the vectors share.
+    fn encode_header(&self, kind: Kind, bytes: &mut Vec<u8>) -> u8 {
+        match self {
+            Self::Stride { first: one, step: two } | Self::Integers { origin: one, divisor: two } => {
+                bytes.extend([one.to_le_bytes(), two.to_le_bytes()].as_flattened());
+                if matches!(self, Self::Stride { .. }) { STRIDE } else { INTEGERS }
+            }
+            Self::Decimals { .. } => DECIMALS,
+            Self::Split(split) => {
+                split.encode_header(bytes);
+                SPLIT
+            }
+            Self::Dictionary { entries } => {
+                bytes.extend(assemble(entries, kind, &choose::plain(entries, kind)));
+                DICTIONARY
+            }
+        }
+    }
+
+    /// Appends a vector.
+    pub(super) fn encode_vector(&self, values: &[u64], kind: Kind, bytes: &mut Vec<u8>) {
+        match (self, Float::of(kind)) {
+            (Self::Integers { origin, divisor }, _) => {
+                let mut numbers = [0; VECTOR];
+                let number = |value: &u64| value.wrapping_sub(*origin);
+                numbers.iter_mut().zip(values).for_each(|(to, value)| *to = number(value));
+                if *divisor > 1 {
+                    numbers.iter_mut().for_each(|number| *number /= divisor);
+                }
+                numbers::encode(&numbers[..values.len()], bytes);
+            }
+            (Self::Dictionary { .. }, _) => numbers::encode(values, bytes),
+            (Self::Decimals { choices }, Some(float)) => decimals::encode(values, float, choices, bytes),
+            (Self::Split(split), _) => split.encode(values, bytes),
+            (Self::Decimals { .. }, None) => unreachable!("only floats are decimals"),
+            (Self::Stride { .. }, _) => unreachable!("a stride has no vectors"),
+        }
+    }
+
+    fn parse(tag: u8, rows: usize, kind: Kind, from: &mut Parts<'_>) -> Result<Self, &'static str> {
+        match (tag, Float::of(kind)) {
+            (STRIDE, _) => {
+                let (first, step) = (from.u64()?, from.u64()?);
+                check_stride(first, step, rows, kind)?;
+                Ok(Self::Stride { first, step })
+            }
+            (INTEGERS, _) => match (from.u64()?, from.u64()?) {
+                (_, 0) => Err("a divisor is zero"),
+                (origin, divisor) => Ok(Self::Integers { origin, divisor }),
+            },
+            (DECIMALS, Some(_)) => Ok(Self::Decimals { choices: Vec::new() }),
+            (SPLIT, Some(float)) => Ok(Self::Split(Split::parse_header(float, from)?)),
+            (DICTIONARY, _) => Ok(Self::Dictionary { entries: parse_entries(kind, from)? }),
+            (DECIMALS | SPLIT, None) => Err("the codec of a block is not one for its kind"),
+            _ => Err("the codec of a block is unknown"),
+        }
+    }
+
+    /// Appends vector `index`, of `count` values, to `values`.
+    fn decode<T: Fixed>(
+        &self,
+        kind: Kind,
+        index: usize,
+        count: usize,
+        bytes: &[u8],
+        values: &mut Vec<T>,
+    ) -> Result<(), &'static str> {
+        let (from, mut numbers) = (Parts::new(bytes), [0; VECTOR]);
+        match (self, Float::of(kind)) {
+            (Self::Stride { first, step }, _) => {
+                let first = first.wrapping_add(step.wrapping_mul((index * VECTOR) as u64));
+                let value = |row: usize| first.wrapping_add(step.wrapping_mul(row as u64));
+                values.extend((0..count).map(|row| T::from_bits(value(row))));
+                return from.end();
+            }
+            (Self::Integers { origin, divisor }, _) => {
+                Numbers::parse(count, from)?.decode(&mut numbers);
+                let numbers = &mut numbers[..count];
+                if *divisor > 1 {
+                    numbers.iter_mut().for_each(|number| *number = number.wrapping_mul(*divisor));
+                }
+                check(numbers.iter().map(|number| number.wrapping_add(*origin)), kind)?;
+                append(numbers, *origin, values);
+            }
+            (Self::Dictionary { entries }, _) => {
+                Numbers::parse(count, from)?.decode(&mut numbers);
+                let mut known = Ok(());
+                values.extend(numbers[..count].iter().map(|code| {
+                    let entry = entry(entries, *code);
+                    T::from_bits(entry.unwrap_or_else(|what| {
+                        known = Err(what);
+                        0
+                    }))
+                }));
+                known?;
+            }
+            (Self::Decimals { .. }, Some(float)) => {
+                Decimals::parse(float, count, from)?.decode(&mut numbers, values)?;
+            }
+            (Self::Split(split), _) => split.parse(count, from)?.decode(&mut numbers, values)?,
+            (Self::Decimals { .. }, None) => unreachable!("a header says so of floats only"),
+        }
+        Ok(())
+    }
+
+    /// Value `at` of a vector of `count` values whose bytes these are, as bits.
+    fn value(&self, kind: Kind, row: usize, count: usize, bytes: &[u8]) -> Result<u64, &'static str> {
+        let (from, at) = (Parts::new(bytes), row % VECTOR);
+        match (self, Float::of(kind)) {
+            (Self::Stride { first, step }, _) => {
+                from.end().map(|()| first.wrapping_add(step.wrapping_mul(row as u64)))
+            }
+            (Self::Integers { origin, divisor }, _) => {
+                let number = Numbers::parse(count, from)?.number(at);
+                let value = number.wrapping_mul(*divisor).wrapping_add(*origin);
+                check([value].into_iter(), kind).map(|()| value)
+            }
+            (Self::Dictionary { entries }, _) => entry(entries, Numbers::parse(count, from)?.number(at)),
+            (Self::Decimals { .. }, Some(float)) => Decimals::parse(float, count, from)?.value(at),
+            (Self::Split(split), _) => split.parse(count, from)?.value(at),
+            (Self::Decimals { .. }, None) => unreachable!("a header says so of floats only"),
+        }
+    }
+}
+
+/// Appends the values of all `numbers`. Apart from its callers, so that this loop is one of vector instructions.
+#[inline(never)]
+fn append<T: Fixed>(numbers: &[u64], origin: u64, values: &mut Vec<T>) {
+    values.extend(numbers.iter().map(|number| T::from_bits(number.wrapping_add(origin))));
+}
+
+fn entry(entries: &[u64], code: u64) -> Result<u64, &'static str> {
+    let entry = usize::try_from(code).ok().and_then(|code| entries.get(code));
+    entry.copied().ok_or("a code is behind the last entry of a dictionary")
+}
+
+/// That no value is above the highest of its kind, which is 2^n - 1: their bits together show one.
+fn check(values: impl Iterator<Item = u64>, kind: Kind) -> Result<(), &'static str> {
+    let max = bits_max(kind);
+    if max == u64::MAX || values.fold(0, |ored, value| ored | value) <= max {
+        return Ok(());
+    }
+    Err(ABOVE)
+}
+
+/// That a stride stays within its kind. At 64 bits it may wrap: a step down is a large one up.
+fn check_stride(first: u64, step: u64, rows: usize, kind: Kind) -> Result<(), &'static str> {
+    let max = bits_max(kind);
+    let last = i128::from(first) + i128::from(step.cast_signed()) * (rows as i128 - 1).max(0);
+    if max == u64::MAX || (first <= max && (0..=i128::from(max)).contains(&last)) {
+        return Ok(());
+    }
+    Err(ABOVE)
+}
+
+const ABOVE: &str = "a value is above the highest of its kind";
+
+/// The entries of a dictionary are a block in its header, which may be everything but a dictionary.
+fn parse_entries(kind: Kind, from: &mut Parts<'_>) -> Result<Vec<u64>, &'static str> {
+    let start = *from;
+    let tag = from.u8()?;
+    if tag == DICTIONARY {
+        return Err("the entries of a dictionary are a dictionary");
+    }
+    let (codec, rows, lengths) = parse_header(tag, kind, from, start.remaining())?;
+    let mut entries = Vec::with_capacity(rows);
+    for index in 0..rows.div_ceil(VECTOR) {
+        let count = (rows - index * VECTOR).min(VECTOR);
+        let length = lengths.get(index).map_or(0, |length| u16::from_le_bytes(*length).into());
+        codec.decode(kind, index, count, from.bytes(length)?, &mut entries)?;
+    }
+    if entries.is_empty() || !entries.is_sorted_by(|one, next| one < next) {
+        return Err("the entries of a dictionary do not rise");
+    }
+    Ok(entries)
+}
+
+type Header<'a> = (Codec, usize, &'a [[u8; 2]]);
+
+/// Behind the tag, which is the first of `remaining` bytes.
+fn parse_header<'a>(
+    tag: u8,
+    kind: Kind,
+    from: &mut Parts<'a>,
+    remaining: usize,
+) -> Result<Header<'a>, &'static str> {
+    if from.u8()? != 0 {
+        return Err("a reserved byte is not zero");
+    }
+    let (rows, header_bytes) = (usize::from(from.u16()?), from.u32()? as usize);
+    if rows > BLOCK_ROWS {
+        return Err("a block has too many rows");
+    }
+    let behind = from.remaining();
+    let codec = Codec::parse(tag, rows, kind, from)?;
+    let vectors = if matches!(codec, Codec::Stride { .. }) { 0 } else { rows.div_ceil(VECTOR) };
+    let lengths = from.shorts(vectors)?;
+    if header_bytes > remaining || header_bytes != FIXED + behind - from.remaining() {
+        return Err("the length of a block's header is wrong");
+    }
+    Ok((codec, rows, lengths))
+}
+
+/// The header of a block, taken apart and checked: what is needed to decode any of its vectors.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    kind: Kind,
+    rows: usize,
+    codec: Codec,
+    /// Where each vector begins, and where the last one ends, from the start of the block.
+    bounds: Vec<usize>,
+    /// Of the block in its file, for errors.
+    offset: u64,
+}
+
+impl Block {
+    /// The block of `rows` values of `kind` that begins these bytes; of them, only its header is needed.
+    /// `offset` is where they lie in their file.
+    pub(crate) fn parse(bytes: &[u8], kind: Kind, rows: usize, offset: u64) -> Result<Self, Malformed> {
+        let mut from = Parts::new(bytes);
+        let mut parse = || {
+            let tag = from.u8()?;
+            let (codec, found, lengths) = parse_header(tag, kind, &mut from, bytes.len())?;
+            if found != rows {
+                return Err("a block has another number of rows than there should be");
+            }
+            Ok((codec, lengths))
+        };
+        let (codec, lengths) = parse().map_err(|what| Malformed::new(offset, what))?;
+        let mut bounds = vec![bytes.len() - from.remaining()];
+        for length in lengths {
+            bounds.push(bounds[bounds.len() - 1] + usize::from(u16::from_le_bytes(*length)));
+        }
+        Ok(Self { kind, rows, codec, bounds, offset })
+    }
+
+    /// Bytes of the header.
+    pub(crate) fn header_bytes(&self) -> usize {
+        self.bounds[0]
+    }
+
+    /// Bytes of header and vectors.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bounds[self.bounds.len() - 1]
+    }
+
+    /// Vectors, those that need no bytes included.
+    pub(crate) fn vectors(&self) -> usize {
+        self.rows.div_ceil(VECTOR)
+    }
+
+    /// Vectors that have bytes: all, or none where the header says everything.
+    pub(crate) fn vectors_with_bytes(&self) -> usize {
+        self.bounds.len() - 1
+    }
+
+    /// Rows of vector `index`.
+    pub(crate) fn rows(&self, index: usize) -> usize {
+        self.rows.saturating_sub(index * VECTOR).min(VECTOR)
+    }
+
+    /// Where the bytes of vector `index` lie in the block; nowhere where the header says everything.
+    pub(crate) fn vector(&self, index: usize) -> Range<usize> {
+        match self.bounds.get(index..index + 2) {
+            Some(&[start, end]) => start..end,
+            _ => self.bytes()..self.bytes(),
+        }
+    }
+
+    /// Appends the values of vector `index`, whose bytes are `bytes`, to `values`; after an error what is
+    /// appended has no meaning.
+    pub(crate) fn decode_vector<T: Fixed>(
+        &self,
+        index: usize,
+        bytes: &[u8],
+        values: &mut Vec<T>,
+    ) -> Result<(), Malformed> {
+        assert!(T::KIND == self.kind, "a block of {} has no other values", self.kind);
+        let decoded = self.codec.decode(self.kind, index, self.rows(index), bytes, values);
+        decoded.map_err(|what| self.malformed(index, what))
+    }
+
+    /// The value of row `row`, which is in the vector whose bytes are `bytes`.
+    pub(crate) fn value<T: Fixed>(&self, row: usize, bytes: &[u8]) -> Result<T, Malformed> {
+        assert!(T::KIND == self.kind && row < self.rows, "a block has {} {}", self.rows, self.kind);
+        let index = row / VECTOR;
+        let value = self.codec.value(self.kind, row, self.rows(index), bytes);
+        value.map(T::from_bits).map_err(|what| self.malformed(index, what))
+    }
+
+    /// What the codec is called.
+    pub(crate) fn codec(&self) -> &'static str {
+        match &self.codec {
+            Codec::Stride { step: 0, .. } => "constant",
+            Codec::Stride { .. } => "stride",
+            Codec::Integers { .. } => "integers",
+            Codec::Decimals { .. } => "decimals",
+            Codec::Split(_) => "split",
+            Codec::Dictionary { .. } => "dictionary",
+        }
+    }
+
+    fn malformed(&self, index: usize, what: &'static str) -> Malformed {
+        Malformed::new(self.offset + self.vector(index).start as u64, what)
+    }
+}

@@ -1,0 +1,215 @@
+//! A vector of floats that were decimals once: as whole numbers and a power of ten.
+//!
+//! This is ALP (Afroozeh, Kuffo, Boncz: ALP: Adaptive Lossless floating-Point Compression, SIGMOD 2023): a float v
+//! is the number d = round(v x 10^e x 10^-f), and comes back as d x 10^f x 10^-e. Where that does not give v bit for
+//! bit, v is listed beside, an *exception*: NaN, infinities, -0.0 and subnormals among them. `f32` goes the
+//! same way, as `f64`, and is rounded in the end. Format: docs/format.md, "Decimals".
+//!
+//! A whole number d is kept as d + 2^51, below 2^52, because those are the low bits of the float d + 1.5 x 2^52:
+//! both ways are one addition and one mask, on any machine.
+//!
+//! Not here: the floats whose bits are random (`split`).
+
+use super::fixed::{Fixed, Float};
+use super::numbers::{self, Numbers};
+use super::parts::{Parts, small};
+use super::{VECTOR, pack};
+
+/// Powers of ten, all exact, and their inverses, rounded.
+const TENS: [f64; EXPONENTS] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
+const TENTHS: [f64; EXPONENTS] = [
+    1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13, 1e-14, 1e-15,
+    1e-16, 1e-17, 1e-18,
+];
+const EXPONENTS: usize = 19;
+
+/// 1.5 x 2^52: added to a float below 2^51 it leaves the nearest whole number in the low 52 bits.
+const MAGIC: f64 = 6_755_399_441_055_744.0;
+/// The upper bits of such a sum.
+const MAGIC_BITS: u64 = 0x433 << NUMBER_BITS;
+/// Numbers are below 2^52.
+const NUMBER_BITS: u32 = 52;
+
+/// So many values of a block say which exponents may be good for it.
+const SAMPLE: usize = 64;
+/// So many values of a vector say which of those is.
+const TRIAL: usize = 32;
+/// So many pairs are tried for each vector.
+const CHOICES: usize = 3;
+
+/// The two exponents, f up to e.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exponents {
+    e: u8,
+    f: u8,
+}
+
+impl Exponents {
+    fn to_number(self, value: f64) -> u64 {
+        let scaled = value * TENS[usize::from(self.e)] * TENTHS[usize::from(self.f)];
+        (scaled + MAGIC).to_bits() & pack::mask(NUMBER_BITS)
+    }
+
+    fn to_value(self, number: u64) -> f64 {
+        whole(number) * TENS[usize::from(self.f)] * TENTHS[usize::from(self.e)]
+    }
+
+    /// About how many bits these values take; exceptions as values and positions.
+    fn cost(self, values: &[u64], float: Float) -> usize {
+        let (mut lowest, mut highest, mut exceptions) = (u64::MAX, 0, 0);
+        for bits in values {
+            let number = self.to_number(float.value(*bits));
+            if float.bits(self.to_value(number)) == *bits {
+                (lowest, highest) = (lowest.min(number), highest.max(number));
+            } else {
+                exceptions += 1;
+            }
+        }
+        let width = (u64::BITS - highest.saturating_sub(lowest).leading_zeros()) as usize;
+        (values.len() - exceptions) * width + exceptions * (float.width() * 8 + 16)
+    }
+}
+
+/// The pairs that are best for a sample of a block, the best one first.
+pub(super) fn choices(values: &[u64], float: Float) -> Vec<Exponents> {
+    let sample: Vec<u64> = spread(values, SAMPLE).collect();
+    let pairs = (0_u8..).take(EXPONENTS).flat_map(|e| (0..=e).map(move |f| Exponents { e, f }));
+    let mut costs: Vec<(usize, Exponents)> = pairs.map(|pair| (pair.cost(&sample, float), pair)).collect();
+    // Of equal ones the smallest exponents: they lose least.
+    costs.sort_by_key(|(cost, pair)| (*cost, pair.e, pair.f));
+    costs.iter().take(CHOICES).map(|(_, pair)| *pair).collect()
+}
+
+/// About `count` of these values, from everywhere.
+pub(super) fn spread(values: &[u64], count: usize) -> impl Iterator<Item = u64> {
+    values.iter().copied().step_by((values.len() / count).max(1))
+}
+
+/// Appends `values`, 1 to 1,024 floats as their bits, with the best of `choices`.
+pub(super) fn encode(values: &[u64], float: Float, choices: &[Exponents], bytes: &mut Vec<u8>) {
+    let trial: Vec<u64> = spread(values, TRIAL).collect();
+    let exponents = match choices {
+        [only] => *only,
+        _ => choices
+            .iter()
+            .copied()
+            .min_by_key(|pair| pair.cost(&trial, float))
+            .unwrap_or(Exponents { e: 0, f: 0 }),
+    };
+    let mut numbers = [0; VECTOR];
+    let numbers = &mut numbers[..values.len()];
+    let mut wrong = 0;
+    for (number, value) in numbers.iter_mut().zip(values) {
+        *number = exponents.to_number(float.value(*value));
+        wrong |= float.bits(exponents.to_value(*number)) ^ value;
+    }
+    let mut exceptions = Vec::new();
+    if wrong != 0 {
+        let is_wrong = |(number, value): (&u64, &u64)| float.bits(exponents.to_value(*number)) != *value;
+        exceptions = numbers.iter().zip(values).map(is_wrong).enumerate().collect();
+        exceptions.retain(|(_, is_wrong)| *is_wrong);
+        fill(numbers, &exceptions);
+    }
+    bytes.extend([exponents.e, exponents.f]);
+    bytes.extend(small(exceptions.len()).to_le_bytes());
+    bytes.extend(exceptions.iter().flat_map(|(position, _)| small(*position).to_le_bytes()));
+    for (position, _) in &exceptions {
+        bytes.extend(&values[*position].to_le_bytes()[..float.width()]);
+    }
+    numbers::encode(numbers, bytes);
+}
+
+/// Where exceptions are the number before is repeated, which costs least in every form.
+fn fill(numbers: &mut [u64], exceptions: &[(usize, bool)]) {
+    let mut listed = exceptions.iter().map(|(position, _)| *position).peekable();
+    let first = (0..numbers.len()).find(|index| exceptions.get(*index).is_none_or(|(at, _)| at != index));
+    let mut before = first.map_or(1 << (NUMBER_BITS - 1), |index| numbers[index]);
+    for (index, number) in numbers.iter_mut().enumerate() {
+        if listed.next_if_eq(&index).is_some() {
+            *number = before;
+        }
+        before = *number;
+    }
+}
+
+/// The whole number that is kept as `number`.
+fn whole(number: u64) -> f64 {
+    f64::from_bits(number | MAGIC_BITS) - MAGIC
+}
+
+/// Appends the values of all `numbers`. Apart from its callers, so that this loop is always one of vector
+/// instructions: the compiler gives that up within larger functions.
+#[inline(never)]
+fn append<T: Fixed>(
+    numbers: &[u64],
+    Exponents { e, f }: Exponents,
+    bits: impl Fn(f64) -> u64,
+    values: &mut Vec<T>,
+) {
+    let (up, down) = (TENS[usize::from(f)], TENTHS[usize::from(e)]);
+    values.extend(numbers.iter().map(|number| T::from_bits(bits(whole(*number) * up * down))));
+}
+
+/// A vector of decimals as it lies in its bytes.
+#[derive(Debug)]
+pub(super) struct Decimals<'a> {
+    float: Float,
+    exponents: Exponents,
+    positions: &'a [[u8; 2]],
+    exceptions: &'a [u8],
+    numbers: Numbers<'a>,
+}
+
+impl<'a> Decimals<'a> {
+    pub(super) fn parse(float: Float, count: usize, mut from: Parts<'a>) -> Result<Self, &'static str> {
+        let (e, f, exceptions) = (from.u8()?, from.u8()?, from.u16()?.into());
+        if usize::from(e) >= EXPONENTS || f > e {
+            return Err("the exponents of decimals are impossible");
+        }
+        let positions = from.positions(exceptions, count)?;
+        let exceptions = from.bytes(exceptions * float.width())?;
+        let numbers = Numbers::parse(count, from)?;
+        Ok(Self { float, exponents: Exponents { e, f }, positions, exceptions, numbers })
+    }
+
+    fn exception(&self, index: usize) -> u64 {
+        let width = self.float.width();
+        let mut bits = [0; 8];
+        bits[..width].copy_from_slice(&self.exceptions[index * width..][..width]);
+        u64::from_le_bytes(bits)
+    }
+
+    /// Appends all values to `values`; `numbers` is room to work in.
+    pub(super) fn decode<T: Fixed>(
+        &self,
+        numbers: &mut [u64; VECTOR],
+        values: &mut Vec<T>,
+    ) -> Result<(), &'static str> {
+        self.numbers.decode(numbers);
+        self.numbers.check(numbers, pack::mask(NUMBER_BITS))?;
+        let start = values.len();
+        let numbers = &numbers[..self.numbers.count()];
+        match self.float {
+            Float::F64 => append(numbers, self.exponents, f64::to_bits, values),
+            Float::F32 => append(numbers, self.exponents, |value| Float::F32.bits(value), values),
+        }
+        for (index, position) in self.positions.iter().enumerate() {
+            values[start + usize::from(u16::from_le_bytes(*position))] = T::from_bits(self.exception(index));
+        }
+        Ok(())
+    }
+
+    /// The bits of value `index` alone.
+    pub(super) fn value(&self, index: usize) -> Result<u64, &'static str> {
+        match self.positions.binary_search_by_key(&index, |position| u16::from_le_bytes(*position).into()) {
+            Ok(exception) => Ok(self.exception(exception)),
+            Err(_) => match self.numbers.number(index) {
+                number if number <= pack::mask(NUMBER_BITS) => {
+                    Ok(self.float.bits(self.exponents.to_value(number)))
+                }
+                _ => Err("a number of a decimal is above 2^52"),
+            },
+        }
+    }
+}

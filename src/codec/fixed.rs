@@ -1,0 +1,115 @@
+//! What the codecs know of a kind: its values as *bits* of up to 64, which they work on.
+//!
+//! Integers are in their own order as bits (signed ones by turning their highest bit), floats are as IEEE 754
+//! has them, a `bool` is 0 or 1.
+//!
+//! Not here: `bytes` and `text`, which have no fixed width.
+
+use crate::schema::Kind;
+
+/// A type of fixed width whose values are encoded in blocks.
+pub(crate) trait Fixed: Copy {
+    const KIND: Kind;
+
+    fn bits(self) -> u64;
+
+    /// From bits up to [`bits_max`] of this kind.
+    fn from_bits(bits: u64) -> Self;
+}
+
+/// The highest bits that a value of `kind` has.
+pub(super) fn bits_max(kind: Kind) -> u64 {
+    match kind.width() {
+        Some(1) => 1,
+        Some(4) => u32::MAX.into(),
+        _ => u64::MAX,
+    }
+}
+
+/// The two kinds of floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Float {
+    F32,
+    F64,
+}
+
+impl Float {
+    pub(super) fn of(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::F32 => Some(Self::F32),
+            Kind::F64 => Some(Self::F64),
+            _ => None,
+        }
+    }
+
+    /// Bytes of one.
+    pub(super) fn width(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+
+    pub(super) fn width_bits(self) -> u32 {
+        match self {
+            Self::F32 => 32,
+            Self::F64 => 64,
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the bits of an f32 are 32")]
+    pub(super) fn value(self, bits: u64) -> f64 {
+        match self {
+            Self::F32 => f32::from_bits(bits as u32).into(),
+            Self::F64 => f64::from_bits(bits),
+        }
+    }
+
+    /// The bits of `value`, which an `f32` is rounded to.
+    #[expect(clippy::cast_possible_truncation, reason = "rounding is what is meant")]
+    pub(super) fn bits(self, value: f64) -> u64 {
+        match self {
+            Self::F32 => (value as f32).to_bits().into(),
+            Self::F64 => value.to_bits(),
+        }
+    }
+}
+
+/// What makes signed integers follow each other as unsigned ones do.
+const SIGN_64: u64 = 1 << 63;
+const SIGN_32: u32 = 1 << 31;
+
+macro_rules! fixed {
+    ($($type:ident, $kind:ident, |$value:ident| $to:expr, |$bits:ident| $from:expr;)*) => {$(
+        impl Fixed for $type {
+            const KIND: Kind = Kind::$kind;
+
+            fn bits(self) -> u64 {
+                let $value = self;
+                $to
+            }
+
+            fn from_bits($bits: u64) -> Self {
+                $from
+            }
+        }
+    )*};
+}
+
+fixed! {
+    u64, U64, |value| value, |bits| bits;
+    i64, I64, |value| value.cast_unsigned() ^ SIGN_64, |bits| (bits ^ SIGN_64).cast_signed();
+    f64, F64, |value| value.to_bits(), |bits| f64::from_bits(bits);
+    u32, U32, |value| value.into(), |bits| low(bits);
+    i32, I32, |value| (value.cast_unsigned() ^ SIGN_32).into(), |bits| (low(bits) ^ SIGN_32).cast_signed();
+    f32, F32, |value| value.to_bits().into(), |bits| f32::from_bits(low(bits));
+    bool, Bool, |value| value.into(), |bits| bits != 0;
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the bits of these kinds are 32, which is checked before"
+)]
+fn low(bits: u64) -> u32 {
+    bits as u32
+}

@@ -1,0 +1,232 @@
+//! A vector of numbers: as they are, as what is left of them beside a line, or as differences, each in a frame.
+//!
+//! The form is chosen for each vector, on a sample of it. Runs need no form of their own: differences in a frame of
+//! no width are a list of the changes. Format: docs/format.md, "Numbers".
+//!
+//! Not here: what the numbers mean for values (`block`, `decimals`).
+
+use super::frame::{self, Frame, Head, Plan};
+use super::parts::Parts;
+use super::{VECTOR, pack};
+
+const VALUES: u8 = 1;
+const LINE: u8 = 2;
+const DELTAS: u8 = 3;
+
+/// A line rises by `slope` / 1,024 a row.
+const SLOPE_SHIFT: u32 = 10;
+/// Slopes are below this, so that no product overflows.
+const SLOPE_MAX: u64 = 1 << 53;
+/// Differences and what a line leaves are shifted up by this for planning: they may be below zero.
+const ZERO: u64 = 1 << 63;
+/// A sample is so many runs of neighbours of that length.
+const RUNS: usize = 8;
+const RUN: usize = 16;
+
+/// The most steps that differences make.
+const ROWS: i128 = VECTOR as i128;
+
+/// What a form gains must be worth a walk through the vector for each of its values.
+const DELTAS_GAIN: (usize, usize) = (31, 32);
+
+/// How high the line is at `index`.
+fn line(slope: u64, index: usize) -> u64 {
+    slope.wrapping_mul(index as u64) >> SLOPE_SHIFT
+}
+
+/// The slope from the first number to the last.
+fn slope(numbers: &[u64]) -> Option<u64> {
+    let (first, last) = (numbers.first()?, numbers.last()?);
+    let rise = u128::from(last.checked_sub(*first)?) << SLOPE_SHIFT;
+    let slope = u64::try_from(rise / (numbers.len() as u128 - 1).max(1)).ok()?;
+    (1..SLOPE_MAX).contains(&slope).then_some(slope)
+}
+
+enum Form {
+    Values,
+    Line(u64),
+    Deltas,
+}
+
+/// The form that takes the fewest bits for a sample.
+fn choose(numbers: &[u64]) -> Form {
+    let step = numbers.len().div_ceil(RUNS).max(RUN);
+    let (mut values, mut deltas, mut left) = (Vec::new(), Vec::new(), Vec::new());
+    let slope = slope(numbers);
+    for start in (0..numbers.len()).step_by(step) {
+        let run = &numbers[start..(start + RUN).min(numbers.len())];
+        values.extend_from_slice(run);
+        deltas.extend(run.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]).wrapping_add(ZERO)));
+        if let Some(slope) = slope {
+            let beside = |(at, number): (usize, &u64)| number.wrapping_sub(line(slope, start + at));
+            left.extend(run.iter().enumerate().map(beside).map(|left| left.wrapping_add(ZERO)));
+        }
+    }
+    let cost = |sample: &[u64]| match sample.len() {
+        0 => usize::MAX,
+        len => frame::plan(sample).bits * VECTOR / len,
+    };
+    let (values, deltas) = (cost(&values), cost(&deltas).saturating_add(64));
+    let left = cost(&left).saturating_add(64);
+    let (gain, of) = DELTAS_GAIN;
+    match slope {
+        Some(slope) if left < values && deltas.saturating_mul(of) >= left.saturating_mul(gain) => {
+            Form::Line(slope)
+        }
+        _ if deltas.saturating_mul(of) < values.saturating_mul(gain) => Form::Deltas,
+        _ => Form::Values,
+    }
+}
+
+/// Appends `numbers`, 1 to 1,024 of them.
+pub(super) fn encode(numbers: &[u64], bytes: &mut Vec<u8>) {
+    let mut work = [0; VECTOR];
+    let work = &mut work[..numbers.len()];
+    let unshifted = |plan: Plan| Plan { base: plan.base.wrapping_sub(ZERO), ..plan };
+    match choose(numbers) {
+        Form::Values => frame::encode(numbers, frame::plan(numbers), VALUES, None, bytes),
+        Form::Line(slope) => {
+            for (index, (left, number)) in work.iter_mut().zip(numbers).enumerate() {
+                *left = number.wrapping_sub(line(slope, index)).wrapping_add(ZERO);
+            }
+            let plan = frame::plan(work);
+            work.iter_mut().for_each(|left| *left = left.wrapping_sub(ZERO));
+            frame::encode(work, unshifted(plan), LINE, Some(slope), bytes);
+        }
+        Form::Deltas => {
+            for (delta, pair) in work[1..].iter_mut().zip(numbers.windows(2)) {
+                *delta = pair[1].wrapping_sub(pair[0]).wrapping_add(ZERO);
+            }
+            let plan = unshifted(frame::plan(&work[1..]));
+            work[1..].iter_mut().for_each(|delta| *delta = delta.wrapping_sub(ZERO));
+            // The first number has a field of its own: nothing is packed for it.
+            work[0] = plan.base;
+            frame::encode(work, plan, DELTAS, Some(numbers[0]), bytes);
+        }
+    }
+}
+
+/// Adds the line. This and the next loop stand apart, so that they are compiled well wherever they are called.
+#[inline(never)]
+fn raise(slope: u64, numbers: &mut [u64; VECTOR]) {
+    let mut height = 0_u64;
+    for number in numbers {
+        *number = number.wrapping_add(height >> SLOPE_SHIFT);
+        height = height.wrapping_add(slope);
+    }
+}
+
+/// Each number becomes the sum of all up to it.
+#[inline(never)]
+fn sum_up(numbers: &mut [u64; VECTOR]) {
+    let mut sum = 0_u64;
+    for number in numbers {
+        sum = sum.wrapping_add(*number);
+        *number = sum;
+    }
+}
+
+/// A vector of numbers as it lies in its bytes.
+#[derive(Debug)]
+pub(super) struct Numbers<'a> {
+    count: usize,
+    shape: Shape,
+    frame: Frame<'a>,
+}
+
+#[derive(Debug)]
+enum Shape {
+    Values,
+    Line { slope: u64 },
+    Deltas { first: u64 },
+}
+
+impl<'a> Numbers<'a> {
+    /// `count` numbers, which are all that is left of `from`.
+    pub(super) fn parse(count: usize, mut from: Parts<'a>) -> Result<Self, &'static str> {
+        let form = from.u8()?;
+        let head = Head::parse(&mut from)?;
+        let shape = match form {
+            VALUES => Shape::Values,
+            LINE => Shape::Line { slope: from.u64()? },
+            DELTAS => Shape::Deltas { first: from.u64()? },
+            _ => return Err("the form of the numbers is unknown"),
+        };
+        if matches!(shape, Shape::Line { slope } if !(1..SLOPE_MAX).contains(&slope)) {
+            return Err("the slope of a line is impossible");
+        }
+        let frame = Frame::parse(&head, count, &mut from)?;
+        from.end()?;
+        let numbers = Self { count, shape, frame };
+        if matches!(numbers.shape, Shape::Deltas { .. }) && frame.number(0) != frame.base {
+            return Err("there is a difference for the first number");
+        }
+        Ok(numbers)
+    }
+
+    /// All numbers, into the first places of `into`; what is behind them is of no meaning.
+    pub(super) fn decode(&self, into: &mut [u64; VECTOR]) {
+        self.frame.decode(into);
+        match self.shape {
+            Shape::Values => {}
+            Shape::Line { slope } => raise(slope, into),
+            Shape::Deltas { first } => {
+                into[0] = first;
+                sum_up(into);
+            }
+        }
+    }
+
+    /// Number `index` alone, without its neighbours but for differences.
+    pub(super) fn number(&self, index: usize) -> u64 {
+        match self.shape {
+            Shape::Values => self.frame.number(index),
+            Shape::Line { slope } => self.frame.number(index).wrapping_add(line(slope, index)),
+            Shape::Deltas { first } if self.frame.width == 0 => {
+                let changes = self.frame.patches().take_while(|(position, _)| *position <= index);
+                let (count, sum) = changes
+                    .fold((0, 0_u64), |(count, sum), (_, change)| (count + 1, sum.wrapping_add(change)));
+                first.wrapping_add(sum).wrapping_add(self.frame.base.wrapping_mul((index - count) as u64))
+            }
+            Shape::Deltas { .. } => {
+                let mut numbers = [0; VECTOR];
+                self.decode(&mut numbers);
+                numbers[index]
+            }
+        }
+    }
+
+    /// Of numbers that have been decoded: that none is above `max`, which is 2^n - 1.
+    pub(super) fn check(&self, decoded: &[u64; VECTOR], max: u64) -> Result<(), &'static str> {
+        if self.highest().is_some_and(|highest| highest <= max) {
+            return Ok(());
+        }
+        // One or of all shows a bit above the highest that may be set.
+        let ored = decoded[..self.count].iter().fold(0, |ored, number| ored | number);
+        if ored <= max { Ok(()) } else { Err("a number is above the highest that can be") }
+    }
+
+    /// What no number can be above, as far as the frame alone says, without a look at each number.
+    fn highest(&self) -> Option<u64> {
+        let width = pack::mask(self.frame.width);
+        match self.shape {
+            Shape::Values if self.frame.patches().next().is_none() => self.frame.base.checked_add(width),
+            Shape::Values | Shape::Line { .. } => None,
+            Shape::Deltas { first } => {
+                // As far down and up as all steps and all patches together can lead.
+                let lowest = i128::from(self.frame.base.cast_signed());
+                let (mut down, mut up) = (lowest.min(0) * ROWS, (lowest + i128::from(width)).max(0) * ROWS);
+                for (_, patch) in self.frame.patches() {
+                    let patch = i128::from(patch.cast_signed());
+                    (down, up) = (down + patch.min(0), up + patch.max(0));
+                }
+                let (down, up) = (i128::from(first) + down, i128::from(first) + up);
+                if down < 0 { None } else { u64::try_from(up).ok() }
+            }
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+}

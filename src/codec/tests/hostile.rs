@@ -1,0 +1,158 @@
+//! Anybody's bytes: refused, or rows; never a panic, never more rows than were asked for, and a value alone is what
+//! it is among its neighbours. (That wrong rows are noticed is a matter of checksums.)
+
+use super::*;
+
+/// A block's bytes, and what looks at them.
+struct Sample {
+    name: String,
+    bytes: Vec<u8>,
+    /// Looks at bytes as at a block of these rows; whether it takes them, and what it reads.
+    read: fn(&[u8], usize) -> Option<Vec<u64>>,
+    rows: usize,
+}
+
+fn read<T: Fixed>(bytes: &[u8], rows: usize) -> Option<Vec<u64>> {
+    let block = Block::parse(bytes, T::KIND, rows, 0).ok()?;
+    assert_eq!(block.vectors(), rows.div_ceil(VECTOR));
+    let values: Option<Vec<T>> = decode(&block, bytes).ok();
+    for row in (0..rows).step_by(rows / 20 + 1) {
+        let alone = block.value::<T>(row, vector(&block, bytes, row / VECTOR)).ok();
+        if let Some(values) = &values {
+            assert_eq!(alone.map(T::bits), Some(values[row].bits()), "row {row} of {}", block.codec());
+        }
+    }
+    assert!(values.as_ref().is_none_or(|values| values.len() == rows));
+    // Whoever has the file compares its bytes with those of the block.
+    values.filter(|_| block.bytes() == bytes.len()).map(|values| bits(&values))
+}
+
+fn sample<T: Fixed>(name: &str, values: &[T]) -> Sample {
+    let bytes = encode(values);
+    let block = Block::parse(&bytes, T::KIND, values.len(), 0).unwrap();
+    let name = format!("{} {}, {name}", T::KIND, block.codec());
+    assert_eq!(read::<T>(&bytes, values.len()), Some(bits(values)), "{name}");
+    Sample { name, bytes, read: read::<T>, rows: values.len() }
+}
+
+/// A small block of every codec and every form of numbers.
+fn samples() -> Vec<Sample> {
+    let mut random = SplitMix64(7);
+    let walk = walk(100.0, 0.3, 100.0, 70, &mut random);
+    let mut outliers = walk.clone();
+    (outliers[3], outliers[40], outliers[69]) = (f64::NAN, 1e300, 123_456.78);
+    let reals: Vec<f64> = (0..40).map(|_| random.unit()).collect();
+    let keys: Vec<u64> = (0..70).map(|row| 1 << 60 | (row * 1_000_000 + random.next() % 1000)).collect();
+    let mut sum = 0_u64;
+    let gaps: Vec<u64> = (0..1030)
+        .map(|row| {
+            sum += random.next() % 8 + if row % 300 == 7 { 1 << 50 } else { 0 };
+            sum * 1000
+        })
+        .collect();
+    vec![
+        sample("constant", &[7_i32; 40]),
+        sample("up", &(0..1030).collect::<Vec<u64>>()),
+        sample("down", &(0..40).map(|row| 100 - row).collect::<Vec<u32>>()),
+        sample("keys", &keys),
+        sample("gaps", &gaps),
+        sample("small", &(0..70).map(|_| random.below(300) as i32).collect::<Vec<i32>>()),
+        sample("wide", &(0..20).map(|_| random.next()).collect::<Vec<u64>>()),
+        sample("bits", &(0..70).map(|_| random.below(2) == 0).collect::<Vec<bool>>()),
+        sample("walk", &walk),
+        sample("outliers", &outliers),
+        sample("of f32", &walk.iter().map(|value| *value as f32).collect::<Vec<f32>>()),
+        sample("reals", &(0..300).map(|_| random.normal()).collect::<Vec<f64>>()),
+        sample("few", &(0..300).map(|_| reals[random.below(9)]).collect::<Vec<f64>>()),
+        sample("few", &(0..300).map(|_| [1, 1 << 40, 1 << 50][random.below(3)]).collect::<Vec<i64>>()),
+    ]
+}
+
+#[test]
+fn the_samples_are_of_every_codec() {
+    let samples = samples();
+    for codec in ["constant", "stride", "integers", "decimals", "split", "dictionary"] {
+        assert!(samples.iter().any(|sample| sample.name.contains(codec)), "{codec}");
+    }
+    // The first byte of the first vector of integers is its form.
+    let forms: Vec<u8> = samples
+        .iter()
+        .filter(|sample| sample.name.contains("u64 integers"))
+        .map(|sample| sample.bytes[usize::from(sample.bytes[4])])
+        .collect();
+    assert!([1, 2, 3].iter().all(|form| forms.contains(form)), "{forms:?}");
+}
+
+#[test]
+fn any_flipped_bit_is_refused_or_gives_rows() {
+    for Sample { name, bytes, read, rows } in samples() {
+        let mut refused = 0;
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            refused += usize::from(read(&flipped, rows).is_none());
+        }
+        // Tag, reserved byte, rows, length of the header: nothing there can change unnoticed.
+        assert!(refused >= 62, "{name}: {refused} refused");
+    }
+}
+
+#[test]
+fn no_bit_is_without_meaning() {
+    for Sample { name, bytes, read, rows } in samples() {
+        // Below patches and exceptions stand numbers that nobody reads, and a dictionary may have entries that no
+        // row has.
+        if ["gaps", "outliers", "reals", "few"].iter().any(|listed| name.ends_with(listed)) {
+            continue;
+        }
+        let values = read(&bytes, rows);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(read(&flipped, rows) != values, "{name}: byte {}, bit {}", bit / 8, bit % 8);
+        }
+    }
+}
+
+#[test]
+fn a_block_that_is_cut_off_is_refused() {
+    for Sample { name, bytes, read, rows } in samples() {
+        for len in 0..bytes.len() {
+            assert_eq!(read(&bytes[..len], rows), None, "{name}: {len} bytes");
+        }
+        for other in [0, rows - 1, rows + 1, BLOCK_ROWS, BLOCK_ROWS + 1, 1 << 40] {
+            assert_eq!(read(&bytes, other), None, "{name}: {other} rows");
+        }
+    }
+}
+
+#[test]
+fn bytes_changed_at_will_are_refused_or_give_rows() {
+    let (samples, mut random) = (samples(), SplitMix64(8));
+    for _ in 0..20_000 {
+        let Sample { bytes, read, rows, .. } = &samples[random.below(samples.len())];
+        let mut changed = bytes.clone();
+        for _ in 0..=random.below(4) {
+            // Mostly where lengths, widths and counts are.
+            let end = if random.below(4) == 0 { changed.len() } else { changed.len().min(64) };
+            changed[random.below(end)] =
+                [0, 1, 3, 32, 33, 64, 65, 127, 255, random.next() as u8][random.below(10)];
+        }
+        read(&changed, *rows);
+    }
+}
+
+#[test]
+fn noise_is_refused_or_gives_rows() {
+    let mut random = SplitMix64(9);
+    let readers = [read::<u64>, read::<f64>, read::<f32>, read::<i32>, read::<bool>];
+    for _ in 0..20_000 {
+        let mut bytes: Vec<u8> = (0..random.below(200)).map(|_| random.next() as u8).collect();
+        let rows = random.below(80);
+        // A header whose fixed part is right, so that more than that is looked at.
+        if let Some(head) = bytes.first_chunk_mut::<8>() {
+            *head = [1 + random.below(5) as u8, 0, rows as u8, 0, 8 + 2 * random.below(20) as u8, 0, 0, 0];
+        }
+        readers[random.below(readers.len())](&bytes, rows);
+    }
+}

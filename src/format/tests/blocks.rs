@@ -1,0 +1,98 @@
+//! Blocks with their checksums: what comes back, and that no wrong value does.
+
+use super::super::block::{self, BlockPlace, SealedBlock};
+use super::*;
+
+const PLACE: BlockPlace = BlockPlace { segment: 3, offset: 8192 };
+
+fn columns() -> [Vec<u64>; 3] {
+    let mut random = SplitMix64(5);
+    let regular = (0..1500).map(|row| row * 1000).collect();
+    let few = (0..1500).map(|_| [1, 1 << 40, 1 << 50][random.below(3)]).collect();
+    [regular, (0..1500).map(|_| random.next() % 300).collect(), few]
+}
+
+/// What is read of a block whose bytes are all that there is.
+fn read(bytes: &[u8], rows: usize, place: BlockPlace, store: &StoreId) -> Result<Vec<u64>, Malformed> {
+    let sealed = SealedBlock::parse(bytes, Kind::U64, rows, place, store)?;
+    let mut values = Vec::new();
+    for index in 0..sealed.block().vectors() {
+        let range = sealed.vector(index);
+        let vector = &bytes[range.start.min(bytes.len())..range.end.min(bytes.len())];
+        sealed.verify(index, vector)?;
+        sealed.block().decode_vector(index, vector, &mut values)?;
+    }
+    Ok(values)
+}
+
+#[test]
+fn a_block_comes_back_from_its_own_place_only() {
+    for values in columns() {
+        let bytes = block::encode(&values, PLACE, &STORE);
+        assert_eq!(read(&bytes, values.len(), PLACE, &STORE), Ok(values.clone()));
+        let head = SealedBlock::parse(&bytes, Kind::U64, values.len(), PLACE, &STORE).unwrap();
+        assert_eq!(head.bytes(), bytes.len());
+        let alone = SealedBlock::parse(&bytes[..head.head_bytes()], Kind::U64, values.len(), PLACE, &STORE);
+        let vector = &bytes[head.vector(1)];
+        let alone = alone.unwrap();
+        alone.verify(1, vector).unwrap();
+        assert_eq!(alone.block().value(1499, vector), Ok(values[1499]));
+
+        let (moved, other) = (BlockPlace { offset: 4096, ..PLACE }, BlockPlace { segment: 4, ..PLACE });
+        for (place, store) in [(moved, &STORE), (other, &STORE), (PLACE, b"another store id")] {
+            let wrong = read(&bytes, values.len(), place, store).unwrap_err();
+            assert!(wrong.what.contains("checksum of a block's head"), "{wrong:?}");
+            assert_eq!(wrong.offset, place.offset);
+        }
+    }
+}
+
+#[test]
+fn no_flipped_bit_and_no_missing_byte_of_a_block_goes_unnoticed() {
+    for values in columns() {
+        let bytes = block::encode(&values, PLACE, &STORE);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let wrong = read(&flipped, values.len(), PLACE, &STORE).unwrap_err();
+            let within = PLACE.offset..=PLACE.offset + bit as u64 / 8;
+            assert!(bit < 64 || within.contains(&wrong.offset), "bit {bit}: {wrong:?}");
+        }
+        for len in 0..bytes.len() {
+            assert!(read(&bytes[..len], values.len(), PLACE, &STORE).is_err(), "{len} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_head_with_a_right_checksum_and_wrong_content_is_refused() {
+    let [_, values, _] = columns();
+    let resigned = |change: fn(&mut Vec<u8>)| {
+        let mut bytes = block::encode(&values, PLACE, &STORE);
+        let len = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+        bytes.truncate(len);
+        change(&mut bytes);
+        let len = (bytes.len() as u32).to_le_bytes();
+        bytes[4..8].copy_from_slice(&len);
+        let salt = Salt::new(&STORE, Piece::Segment, 0, PLACE.offset, PLACE.segment);
+        let sum = salt.crc32(&[&bytes[4..]]).to_le_bytes();
+        bytes[..4].copy_from_slice(&sum);
+        SealedBlock::parse(&bytes, Kind::U64, values.len(), PLACE, &STORE)
+    };
+    assert!(resigned(|_| ()).is_ok());
+    let changes: [fn(&mut Vec<u8>); 9] = [
+        |bytes| bytes[8] = 0,
+        |bytes| bytes[8] = 6,
+        |bytes| bytes[9] = 1,
+        |bytes| bytes[10] ^= 1,
+        |bytes| bytes[12] ^= 1,
+        |bytes| bytes[24..32].fill(0),
+        |bytes| bytes.push(0),
+        |bytes| bytes.truncate(bytes.len() - 1),
+        |bytes| bytes.truncate(20),
+    ];
+    for change in changes {
+        let wrong = resigned(change).unwrap_err();
+        assert!(wrong.offset >= PLACE.offset, "{wrong:?}");
+    }
+}
