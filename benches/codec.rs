@@ -42,7 +42,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use codec::BLOCK_ROWS;
-use codec::block::{Block, encode};
+use codec::block::{Block, Scratch, encode};
 use codec::fixed::Fixed;
 
 /// The shortest of many times, in seconds: what else the machine does only adds to it.
@@ -55,10 +55,10 @@ fn shortest(rounds: usize, mut work: impl FnMut()) -> f64 {
     (0..rounds).map(|_| time()).fold(f64::INFINITY, f64::min)
 }
 
-fn decode<T: Fixed>(block: &Block, bytes: &[u8], values: &mut Vec<T>) {
+fn decode<T: Fixed>(block: &Block, bytes: &[u8], scratch: &mut Scratch, values: &mut Vec<T>) {
     values.clear();
     for index in 0..block.vectors() {
-        block.decode_vector(index, &bytes[block.vector(index)], values).unwrap();
+        block.decode_vector(index, &bytes[block.vector(index)], scratch, values).unwrap();
     }
 }
 
@@ -70,16 +70,16 @@ fn bench<T: Fixed>(name: &str, column: &[T]) {
     let bits = blocks.iter().map(Vec::len).sum::<usize>() as f64 * 8.0 / column.len() as f64;
     let (values, bytes) = (&column[..BLOCK_ROWS], &blocks[0]);
     let block = Block::parse(bytes, T::KIND, BLOCK_ROWS, 0).unwrap();
-    let mut into = Vec::with_capacity(BLOCK_ROWS);
+    let (mut into, mut scratch) = (Vec::with_capacity(BLOCK_ROWS), Scratch::default());
     let copied = shortest(500, || {
         into.clear();
         into.extend_from_slice(black_box(values));
         black_box(&into);
     });
-    let decoded = shortest(500, || decode(&block, black_box(bytes), black_box(&mut into)));
+    let decoded = shortest(500, || decode(&block, black_box(bytes), &mut scratch, black_box(&mut into)));
     let encoded = shortest(20, || drop(black_box(encode(black_box(values)))));
     for (values, bytes) in column.chunks(BLOCK_ROWS).zip(&blocks) {
-        decode(&Block::parse(bytes, T::KIND, values.len(), 0).unwrap(), bytes, &mut into);
+        decode(&Block::parse(bytes, T::KIND, values.len(), 0).unwrap(), bytes, &mut scratch, &mut into);
         let same = into.iter().zip(values).all(|(one, other)| one.bits() == other.bits());
         assert!(same && into.len() == values.len(), "{name}: other values came back");
     }

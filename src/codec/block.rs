@@ -148,9 +148,10 @@ impl Codec {
         index: usize,
         count: usize,
         bytes: &[u8],
+        numbers: &mut [u64; VECTOR],
         values: &mut Vec<T>,
     ) -> Result<(), &'static str> {
-        let (from, mut numbers) = (Parts::new(bytes), [0; VECTOR]);
+        let from = Parts::new(bytes);
         match (self, Float::of(kind)) {
             (Self::Stride { first, step }, _) => {
                 let first = first.wrapping_add(step.wrapping_mul((index * VECTOR) as u64));
@@ -159,7 +160,7 @@ impl Codec {
                 return from.end();
             }
             (Self::Integers { origin, divisor }, _) => {
-                Numbers::parse(count, from)?.decode(&mut numbers);
+                Numbers::parse(count, from)?.decode(numbers);
                 let numbers = &mut numbers[..count];
                 if *divisor > 1 {
                     numbers.iter_mut().for_each(|number| *number = number.wrapping_mul(*divisor));
@@ -168,7 +169,7 @@ impl Codec {
                 append(numbers, *origin, values);
             }
             (Self::Dictionary { entries }, _) => {
-                Numbers::parse(count, from)?.decode(&mut numbers);
+                Numbers::parse(count, from)?.decode(numbers);
                 let mut known = Ok(());
                 values.extend(numbers[..count].iter().map(|code| {
                     let entry = entry(entries, *code);
@@ -180,9 +181,9 @@ impl Codec {
                 known?;
             }
             (Self::Decimals { .. }, Some(float)) => {
-                Decimals::parse(float, count, from)?.decode(&mut numbers, values)?;
+                Decimals::parse(float, count, from)?.decode(numbers, values)?;
             }
-            (Self::Split(split), _) => split.parse(count, from)?.decode(&mut numbers, values)?,
+            (Self::Split(split), _) => split.parse(count, from)?.decode(numbers, values)?,
             (Self::Decimals { .. }, None) => unreachable!("a header says so of floats only"),
         }
         Ok(())
@@ -248,11 +249,11 @@ fn parse_entries(kind: Kind, from: &mut Parts<'_>) -> Result<Vec<u64>, &'static 
         return Err("the entries of a dictionary are a dictionary");
     }
     let (codec, rows, lengths) = parse_header(tag, kind, from, start.remaining())?;
-    let mut entries = Vec::with_capacity(rows);
+    let (mut entries, mut numbers) = (Vec::with_capacity(rows), [0; VECTOR]);
     for index in 0..rows.div_ceil(VECTOR) {
         let count = (rows - index * VECTOR).min(VECTOR);
         let length = lengths.get(index).map_or(0, |length| u16::from_le_bytes(*length).into());
-        codec.decode(kind, index, count, from.bytes(length)?, &mut entries)?;
+        codec.decode(kind, index, count, from.bytes(length)?, &mut numbers, &mut entries)?;
     }
     if entries.is_empty() || !entries.is_sorted_by(|one, next| one < next) {
         return Err("the entries of a dictionary do not rise");
@@ -284,6 +285,15 @@ fn parse_header<'a>(
         return Err("the length of a block's header is wrong");
     }
     Ok((codec, rows, lengths))
+}
+
+/// Room for a vector on its way from bytes to values: to clear it for each one would cost a tenth of decoding.
+pub(crate) struct Scratch([u64; VECTOR]);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self([0; VECTOR])
+    }
 }
 
 /// The header of a block, taken apart and checked: what is needed to decode any of its vectors.
@@ -358,10 +368,11 @@ impl Block {
         &self,
         index: usize,
         bytes: &[u8],
+        scratch: &mut Scratch,
         values: &mut Vec<T>,
     ) -> Result<(), Malformed> {
         assert!(T::KIND == self.kind, "a block of {} has no other values", self.kind);
-        let decoded = self.codec.decode(self.kind, index, self.rows(index), bytes, values);
+        let decoded = self.codec.decode(self.kind, index, self.rows(index), bytes, &mut scratch.0, values);
         decoded.map_err(|what| self.malformed(index, what))
     }
 

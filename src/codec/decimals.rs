@@ -31,11 +31,14 @@ const MAGIC_BITS: u64 = 0x433 << NUMBER_BITS;
 /// Numbers are below 2^52.
 const NUMBER_BITS: u32 = 52;
 
-/// So many values of a block say which exponents may be good for it.
+/// So many values of a block say which exponents may be good for it, and so many which of those are.
+const PRESAMPLE: usize = 16;
 const SAMPLE: usize = 64;
+/// So many pairs may be good.
+const PRECHOICES: usize = 24;
 /// So many values of a vector say which of those is.
 const TRIAL: usize = 32;
-/// So many pairs are tried for each vector.
+/// So many are tried for each vector.
 const CHOICES: usize = 3;
 
 /// The two exponents, f up to e.
@@ -71,14 +74,26 @@ impl Exponents {
     }
 }
 
-/// The pairs that are best for a sample of a block, the best one first.
+/// The pairs that are best for a sample of a block, the best one first. Few values rule out most pairs.
 pub(super) fn choices(values: &[u64], float: Float) -> Vec<Exponents> {
-    let sample: Vec<u64> = spread(values, SAMPLE).collect();
-    let pairs = (0_u8..).take(EXPONENTS).flat_map(|e| (0..=e).map(move |f| Exponents { e, f }));
-    let mut costs: Vec<(usize, Exponents)> = pairs.map(|pair| (pair.cost(&sample, float), pair)).collect();
+    let all = (0_u8..).take(EXPONENTS).flat_map(|e| (0..=e).map(move |f| Exponents { e, f }));
+    let few = best(all.collect(), PRESAMPLE, PRECHOICES, values, float);
+    best(few, SAMPLE, CHOICES, values, float)
+}
+
+/// The best `count` of `pairs` for a sample of `values`.
+fn best(
+    mut pairs: Vec<Exponents>,
+    sample: usize,
+    count: usize,
+    values: &[u64],
+    float: Float,
+) -> Vec<Exponents> {
+    let sample: Vec<u64> = spread(values, sample).collect();
     // Of equal ones the smallest exponents: they lose least.
-    costs.sort_by_key(|(cost, pair)| (*cost, pair.e, pair.f));
-    costs.iter().take(CHOICES).map(|(_, pair)| *pair).collect()
+    pairs.sort_by_cached_key(|pair| (pair.cost(&sample, float), pair.e, pair.f));
+    pairs.truncate(count);
+    pairs
 }
 
 /// About `count` of these values, from everywhere.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "samples are small")]
 
-use super::block::{Block, encode};
+use super::block::{Block, Scratch, encode};
 use super::fixed::Fixed;
 use super::{BLOCK_ROWS, VECTOR};
 
@@ -50,9 +50,9 @@ fn walk(start: f64, sigma: f64, tens: f64, rows: usize, random: &mut SplitMix64)
 
 /// All values of a block, each vector from its own bytes alone.
 fn decode<T: Fixed>(block: &Block, bytes: &[u8]) -> Result<Vec<T>, crate::error::Malformed> {
-    let mut values = Vec::new();
+    let (mut values, mut scratch) = (Vec::new(), Scratch::default());
     for index in 0..block.vectors() {
-        block.decode_vector(index, vector(block, bytes, index), &mut values)?;
+        block.decode_vector(index, vector(block, bytes, index), &mut scratch, &mut values)?;
     }
     Ok(values)
 }

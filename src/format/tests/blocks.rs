@@ -2,6 +2,7 @@
 
 use super::super::block::{self, BlockPlace, SealedBlock};
 use super::*;
+use crate::codec::block::Scratch;
 
 const PLACE: BlockPlace = BlockPlace { segment: 3, offset: 8192 };
 
@@ -15,12 +16,12 @@ fn columns() -> [Vec<u64>; 3] {
 /// What is read of a block whose bytes are all that there is.
 fn read(bytes: &[u8], rows: usize, place: BlockPlace, store: &StoreId) -> Result<Vec<u64>, Malformed> {
     let sealed = SealedBlock::parse(bytes, Kind::U64, rows, place, store)?;
-    let mut values = Vec::new();
+    let (mut values, mut scratch) = (Vec::new(), Scratch::default());
     for index in 0..sealed.block().vectors() {
         let range = sealed.vector(index);
         let vector = &bytes[range.start.min(bytes.len())..range.end.min(bytes.len())];
         sealed.verify(index, vector)?;
-        sealed.block().decode_vector(index, vector, &mut values)?;
+        sealed.block().decode_vector(index, vector, &mut scratch, &mut values)?;
     }
     Ok(values)
 }
