@@ -84,7 +84,7 @@ const DOCUMENTS: &[(&str, usize)] = &[
     ("ARCHITECTURE.md", 300),
     ("CONTRIBUTING.md", 120),
     ("CHANGELOG.md", 200),
-    ("docs/cli.md", 200),
+    ("docs/cli.md", 250),
     ("docs/durability.md", 100),
     ("docs/format.md", usize::MAX),
 ];

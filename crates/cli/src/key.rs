@@ -2,6 +2,7 @@
 //!
 //! Not here: times as text (`time`).
 
+use std::ops::Bound;
 use std::str::FromStr;
 
 use clap::ValueEnum;
@@ -152,6 +153,33 @@ impl Key {
             Key::Time(moment) => exactly(moment, of_times(unit)?)
                 .map_err(|why| Fault::usage(format!("the time that was asked for {}", why.sentence()))),
         }
+    }
+}
+
+/// A range of keys on the command line.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct KeyRange {
+    /// The first key: a number, or a time; the first row's unless told
+    #[arg(long, value_name = "K")]
+    from: Option<Key>,
+    /// The key at which to stop, which is not in the range any more: a number, or a time; never unless told
+    #[arg(long, value_name = "K")]
+    to: Option<Key>,
+}
+
+impl KeyRange {
+    /// With its beginning, without its end.
+    pub(crate) fn bounds(self, unit: KeyUnit) -> Result<(Bound<u64>, Bound<u64>), Fault> {
+        let at = |key: Option<Key>| key.map(|key| key.bound(unit)).transpose();
+        let from = at(self.from)?.map_or(Bound::Unbounded, Bound::Included);
+        Ok((from, at(self.to)?.map_or(Bound::Unbounded, Bound::Excluded)))
+    }
+
+    /// Of rows as intervals: without its beginning, with its end.
+    pub(crate) fn bounds_of_intervals(self, unit: KeyUnit) -> Result<(Bound<u64>, Bound<u64>), Fault> {
+        let at = |key: Option<Key>| key.map(|key| key.exact(unit)).transpose();
+        let from = at(self.from)?.map_or(Bound::Unbounded, Bound::Excluded);
+        Ok((from, at(self.to)?.map_or(Bound::Unbounded, Bound::Included)))
     }
 }
 

@@ -12,12 +12,14 @@ use clap::Parser;
 mod command;
 mod disk;
 mod exit;
+mod figure;
 mod input;
 mod key;
 mod machine;
 mod output;
 mod progress;
 mod schema;
+mod step;
 mod time;
 
 use command::Command;

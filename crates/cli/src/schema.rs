@@ -32,15 +32,20 @@ impl FromStr for ColumnArgument {
     }
 }
 
+/// The column of this name.
+pub(crate) fn column(schema: &Schema, name: &str) -> Result<ColumnId, Fault> {
+    schema.column(name).ok_or_else(|| {
+        let known: Vec<&str> = schema.columns().iter().map(Column::name).collect();
+        Fault::usage(format!("the store has no column `{name}`; it has {}", known.join(", ")))
+    })
+}
+
 /// The columns of these names; all of them where none are named.
 pub(crate) fn columns(schema: &Schema, names: Option<&[String]>) -> Result<Vec<ColumnId>, Fault> {
     let Some(names) = names else { return Ok((0..).map(ColumnId).take(schema.columns().len()).collect()) };
     let mut ids = Vec::with_capacity(names.len());
     for name in names {
-        let id = schema.column(name).ok_or_else(|| {
-            let known: Vec<&str> = schema.columns().iter().map(Column::name).collect();
-            Fault::usage(format!("the store has no column `{name}`; it has {}", known.join(", ")))
-        })?;
+        let id = column(schema, name)?;
         if ids.contains(&id) {
             return Err(Fault::usage(format!("column `{name}` is asked for twice")));
         }

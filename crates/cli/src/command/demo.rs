@@ -17,10 +17,10 @@ use tidelog::{ColumnId, Data, Options, Seek, Store, Writer};
 use super::bench::floors::Written;
 use super::bench::report::{median, whole};
 use crate::disk::OnDisk;
+use crate::figure::{self, terminal};
 use crate::machine;
 
 mod feed;
-mod picture;
 
 use feed::Feed;
 
@@ -175,28 +175,16 @@ async fn scan<D: Disk>(store: &Store<D>) -> Result<Totals> {
     Ok(found)
 }
 
-/// The price over the middle tenth of the rows: a scan of their keys, thinned to what can be seen.
+/// The price over the middle tenth of the rows.
 async fn draw<D: Disk>(store: &Store<D>) -> Result<String> {
     let (snapshot, reader) = (store.snapshot(), store.reader());
     let rows = snapshot.rows();
     let (first, last) = (rows / 20 * 9, (rows / 20 * 11).min(rows - 1));
-    let from = reader.seek(&snapshot, Seek::Row(first)).await?.context("the row is there")?.key;
-    let to = reader.seek(&snapshot, Seek::Row(last)).await?.context("the row is there")?.key;
-    let step = (last - first).div_ceil(picture::POINTS as u64).max(1);
-    let mut points = Vec::new();
-    let mut scan = reader.scan(&snapshot, from..=to).columns(&[ColumnId(0)]);
-    let mut row = 0;
-    while let Some(batch) = scan.next().await? {
-        let prices =
-            batch.column(ColumnId(0)).and_then(|column| column.as_f64()).context("prices are f64")?;
-        for (key, price) in batch.keys().iter().zip(prices) {
-            if row % step == 0 {
-                points.push((whole(key - from) / 1e9, *price));
-            }
-            row += 1;
-        }
-    }
-    Ok(picture::draw("price over seconds, the middle tenth:", &points))
+    let first = reader.seek(&snapshot, Seek::Row(first)).await?.context("the row is there")?.key;
+    let last = reader.seek(&snapshot, Seek::Row(last)).await?.context("the row is there")?.key;
+    let columns = terminal::columns();
+    let figure = figure::figure(&reader, &snapshot, (first, last), ColumnId(0), u64::from(columns)).await?;
+    Ok(terminal::draw(&figure.context("prices are finite")?, columns))
 }
 
 fn rate(

@@ -1,12 +1,13 @@
 //! The commands, a file each: its arguments, and what it does.
 //!
-//! Not here: what they have in common (`exit`, `disk`, `input`, `output`).
+//! Not here: what they have in common (`exit`, `disk`, `input`, `output`, `figure`).
 
 use anyhow::Result;
 use clap::Subcommand;
 
 use crate::disk::Engine;
 
+mod agg;
 mod bench;
 mod check;
 mod completions;
@@ -16,6 +17,7 @@ mod doctor;
 mod get;
 mod ingest;
 mod inspect;
+mod plot;
 mod scan;
 mod stat;
 mod tail;
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     Ingest(ingest::Ingest),
     Scan(scan::Scan),
     Get(get::Get),
+    Agg(agg::Agg),
+    Plot(plot::Plot),
     Tail(tail::Tail),
     Stat(stat::Stat),
     Check(check::Check),
@@ -46,6 +50,8 @@ impl Command {
             Command::Ingest(ingest) => disk.run(ingest),
             Command::Scan(scan) => disk.run(scan),
             Command::Get(get) => disk.run(get),
+            Command::Agg(agg) => disk.run(agg),
+            Command::Plot(plot) => disk.run(plot),
             Command::Tail(tail) => disk.run(tail),
             Command::Stat(stat) => disk.run(stat),
             Command::Check(check) => disk.run(check),

@@ -2,16 +2,14 @@
 //!
 //! Not here: how rows are written (`output`).
 
-use std::ops::Bound;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use tidelog::disk::Disk;
-use tidelog::{KeyUnit, Options, Store};
+use tidelog::{Options, Store};
 
 use crate::disk::OnDisk;
-use crate::exit::Fault;
-use crate::key::Key;
+use crate::key::KeyRange;
 use crate::output::{PreviousKey, Printer, Style};
 use crate::schema::columns;
 
@@ -23,12 +21,8 @@ use crate::schema::columns;
 pub(crate) struct Scan {
     /// The store's directory
     dir: PathBuf,
-    /// The first key: a number, or a time; the first row unless told
-    #[arg(long, value_name = "K")]
-    from: Option<Key>,
-    /// The key at which to stop, which is not printed any more: a number, or a time; never unless told
-    #[arg(long, value_name = "K")]
-    to: Option<Key>,
+    #[command(flatten)]
+    range: KeyRange,
     /// Only these columns, in this order
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     columns: Option<Vec<String>>,
@@ -46,20 +40,6 @@ pub(crate) struct Scan {
     style: Style,
 }
 
-impl Scan {
-    /// The range of keys; of rows as moments without its end, of rows as intervals without its beginning.
-    fn range(&self, unit: KeyUnit) -> Result<(Bound<u64>, Bound<u64>), Fault> {
-        let bound = |key: Option<Key>, bound: fn(u64) -> Bound<u64>| {
-            let key = key.map(|key| if self.intervals { key.exact(unit) } else { key.bound(unit) });
-            Ok(key.transpose()?.map_or(Bound::Unbounded, bound))
-        };
-        match self.intervals {
-            true => Ok((bound(self.from, Bound::Excluded)?, bound(self.to, Bound::Included)?)),
-            false => Ok((bound(self.from, Bound::Included)?, bound(self.to, Bound::Excluded)?)),
-        }
-    }
-}
-
 impl OnDisk for Scan {
     async fn run<D: Disk>(self, disk: D) -> Result<()> {
         let store = Store::follow_on(disk, &self.dir, Options::default()).await?;
@@ -67,8 +47,11 @@ impl OnDisk for Scan {
         let columns = columns(schema, self.columns.as_deref())?;
         let previous_key = if self.intervals { PreviousKey::Printed } else { PreviousKey::Absent };
         let mut printer = Printer::new(schema, &columns, &self.style, previous_key)?;
-        let scan = reader.scan(&store.snapshot(), self.range(schema.unit())?);
-        let scan = if self.intervals { scan.intervals() } else { scan };
+        let (unit, snapshot) = (schema.unit(), store.snapshot());
+        let scan = match self.intervals {
+            true => reader.scan(&snapshot, self.range.bounds_of_intervals(unit)?).intervals(),
+            false => reader.scan(&snapshot, self.range.bounds(unit)?),
+        };
         let scan = scan.columns(&columns).limit(self.limit.unwrap_or(u64::MAX));
         let mut scan = if self.reverse { scan.reverse() } else { scan };
         while let Some(batch) = scan.next().await? {

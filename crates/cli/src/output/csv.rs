@@ -70,7 +70,7 @@ impl Csv {
     pub(super) fn value(&mut self, out: &mut Vec<u8>, vector: &Vector, index: usize) -> Result<()> {
         out.push(b',');
         let start = out.len();
-        match self.digits.value(vector, index) {
+        match self.digits.value(vector.value(index)) {
             Written::Plain(digits) | Written::NotFinite(digits) => out.extend_from_slice(digits.as_bytes()),
             Written::Null => {
                 out.extend_from_slice(self.null.as_deref().unwrap_or_default().as_bytes());

@@ -68,7 +68,7 @@ impl Json {
 
     pub(super) fn value(&mut self, out: &mut Vec<u8>, place: usize, vector: &Vector, index: usize) {
         out.extend_from_slice(&self.names[place]);
-        match self.digits.value(vector, index) {
+        match self.digits.value(vector.value(index)) {
             Written::Null => out.extend_from_slice(b"null"),
             Written::Plain(digits) => out.extend_from_slice(digits.as_bytes()),
             Written::NotFinite(digits) => {

@@ -3,7 +3,7 @@
 //! Numbers are written so that they read back to the same bits: the shortest decimal of a float, `NaN`, `inf` and
 //! `-inf` (quoted in JSON, which has no numbers for them); bytes as base64.
 //!
-//! Not here: which rows (`command::scan`, `command::get`, `command::tail`).
+//! Not here: which rows (`command::scan`, `command::get`, `command::tail`), what they come to (`command::agg`).
 
 use std::io::{self, Stdout, Write, stdout};
 
@@ -11,7 +11,7 @@ use anyhow::Result;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use clap::ValueEnum;
-use tidelog::{Batch, Column, ColumnId, Data, Schema, Vector};
+use tidelog::{Batch, Column, ColumnId, Schema, Value};
 
 use crate::exit::{Code, Fault};
 use crate::input::Format;
@@ -150,13 +150,13 @@ fn write_time(out: &mut Vec<u8>, key: u64, per_second: u64) -> Result<()> {
 
 /// Digits of numbers.
 #[derive(Default)]
-struct Digits {
+pub(crate) struct Digits {
     float: zmij::Buffer,
     integer: itoa::Buffer,
 }
 
 /// What a value is written as.
-enum Written<'a> {
+pub(crate) enum Written<'a> {
     Null,
     /// Digits, `true`, `false`.
     Plain(&'a str),
@@ -167,30 +167,19 @@ enum Written<'a> {
 }
 
 impl Digits {
-    fn value<'a>(&'a mut self, vector: &'a Vector, index: usize) -> Written<'a> {
-        if vector.is_null(index) {
-            return Written::Null;
-        }
-        let bounds = |offsets: &[u64]| {
-            let at = |index: usize| usize::try_from(offsets[index]).unwrap_or(usize::MAX);
-            at(index)..at(index + 1)
-        };
-        match vector.data() {
-            Data::F64(values) if values[index].is_finite() => {
-                Written::Plain(self.float.format_finite(values[index]))
-            }
-            Data::F32(values) if values[index].is_finite() => {
-                Written::Plain(self.float.format_finite(values[index]))
-            }
-            Data::F64(values) => Written::NotFinite(self.float.format(values[index])),
-            Data::F32(values) => Written::NotFinite(self.float.format(values[index])),
-            Data::U64(values) => Written::Plain(self.integer.format(values[index])),
-            Data::I64(values) => Written::Plain(self.integer.format(values[index])),
-            Data::U32(values) => Written::Plain(self.integer.format(values[index])),
-            Data::I32(values) => Written::Plain(self.integer.format(values[index])),
-            Data::Bool(values) => Written::Plain(if values[index] { "true" } else { "false" }),
-            Data::Text { offsets, data } => Written::Text(&data[bounds(offsets)]),
-            Data::Bytes { offsets, data } => Written::Bytes(&data[bounds(offsets)]),
+    pub(crate) fn value<'a>(&'a mut self, value: Option<Value<'a>>) -> Written<'a> {
+        match value {
+            Some(Value::F64(value)) if value.is_finite() => Written::Plain(self.float.format_finite(value)),
+            Some(Value::F32(value)) if value.is_finite() => Written::Plain(self.float.format_finite(value)),
+            Some(Value::F64(value)) => Written::NotFinite(self.float.format(value)),
+            Some(Value::F32(value)) => Written::NotFinite(self.float.format(value)),
+            Some(Value::U64(value)) => Written::Plain(self.integer.format(value)),
+            Some(Value::I64(value)) => Written::Plain(self.integer.format(value)),
+            Some(Value::U32(value)) => Written::Plain(self.integer.format(value)),
+            Some(Value::I32(value)) => Written::Plain(self.integer.format(value)),
+            Some(Value::Bool(value)) => Written::Plain(if value { "true" } else { "false" }),
+            Some(Value::Text(value)) => Written::Text(value),
+            Some(Value::Bytes(value)) => Written::Bytes(value),
             // Kinds of later versions: whoever adds one adds it here.
             _ => Written::Null,
         }

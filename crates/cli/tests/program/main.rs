@@ -8,12 +8,14 @@
 #[allow(dead_code, reason = "the data commands need a part")]
 mod skip;
 
+mod aggregates;
 mod codes;
 mod documents;
 mod help;
 mod kill;
 mod looking;
 mod memory;
+mod plot;
 mod process;
 mod real;
 mod refusals;
