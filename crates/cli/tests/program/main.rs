@@ -17,6 +17,7 @@ mod looking;
 mod memory;
 mod plot;
 mod process;
+mod quick;
 mod real;
 mod refusals;
 mod special;
