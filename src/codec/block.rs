@@ -51,7 +51,15 @@ pub(crate) fn encode<T: Fixed>(values: &[T]) -> Vec<u8> {
 
 fn encode_bits(values: &[u64], kind: Kind) -> Vec<u8> {
     match choose::choose(values, kind) {
-        choose::Choice::Codec(codec) => assemble(values, kind, &codec),
+        choose::Choice::Codec(codec) => {
+            let bytes = assemble(values, kind, &codec);
+            // Floats that are not what the sample promised: their bits are never much longer than they are.
+            if Float::of(kind).is_some_and(|float| bytes.len() > FIXED + values.len() * float.width()) {
+                let others = assemble(values, kind, &choose::integers(values));
+                return if others.len() < bytes.len() { others } else { bytes };
+            }
+            bytes
+        }
         choose::Choice::Dictionary(Dictionary { entries, codes }) => {
             assemble(&codes, kind, &Codec::Dictionary { entries })
         }

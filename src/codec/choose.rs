@@ -70,7 +70,7 @@ fn stride(values: &[u64]) -> Option<Codec> {
 }
 
 /// From the lowest value up, in steps of what divides every difference.
-fn integers(values: &[u64]) -> Codec {
+pub(super) fn integers(values: &[u64]) -> Codec {
     let origin = values.iter().copied().min().unwrap_or(0);
     let divide = |divisor: u64, value: u64| match (divisor, value - origin) {
         (1, _) => 1,

@@ -156,3 +156,66 @@ fn noise_is_refused_or_gives_rows() {
         readers[random.below(readers.len())](&bytes, rows);
     }
 }
+
+#[test]
+fn what_no_writer_writes_is_refused() {
+    let samples = samples();
+    let find = |name: &str| samples.iter().find(|sample| sample.name.ends_with(name)).unwrap();
+    let changed = |name: &str, change: &dyn Fn(&mut Vec<u8>, usize)| {
+        let Sample { bytes, read, rows, .. } = find(name);
+        let mut bytes = bytes.clone();
+        let start = usize::from(bytes[4]);
+        change(&mut bytes, start);
+        read(&bytes, *rows)
+    };
+    let short = |bytes: &[u8], at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    assert!(changed("keys", &|_, _| ()).is_some());
+    // A byte more in a vector, and its length says so.
+    let longer = |bytes: &mut Vec<u8>, start: usize| {
+        bytes[start - 2] += 1;
+        bytes.push(0);
+    };
+    for name in ["keys", "walk", "small"] {
+        assert_eq!(changed(name, &longer), None, "{name}");
+    }
+    // A slope of zero, and one whose products overflow.
+    for slope in [0, 1_u64 << 53, u64::MAX] {
+        let with =
+            |bytes: &mut Vec<u8>, start| bytes[start + 13..start + 21].copy_from_slice(&slope.to_le_bytes());
+        assert_eq!(changed("keys", &with), None, "{slope}");
+    }
+    // The left part of an exception with more bits than there are left of the cut.
+    let wide = |bytes: &mut Vec<u8>, start| {
+        let exceptions = short(bytes, start);
+        assert!(exceptions > 0 && bytes[8] > 48, "the sample has exceptions with fewer than 16 bits");
+        bytes[start + 2 + 2 * exceptions..][..2].fill(0xFF);
+    };
+    assert_eq!(changed("reals", &wide), None);
+    // A code without a left part: the last one taken out of the header.
+    let fewer = |bytes: &mut Vec<u8>, _| {
+        let last = 10 + 2 * (usize::from(bytes[9]) - 1);
+        bytes.drain(last..last + 2);
+        (bytes[4], bytes[9]) = (bytes[4] - 2, bytes[9] - 1);
+    };
+    assert_eq!(changed("reals", &fewer), None);
+}
+
+#[test]
+fn entries_of_a_dictionary_rise_and_are_no_dictionary() {
+    // Four rows of two entries, written by hand: a stride from 7 on, and codes of one bit.
+    let dictionary = |tag: u8, step: u64, rows: u8, code: u8| {
+        let mut bytes = vec![5, 0, 4, 0, 34, 0, 0, 0, tag, 0, rows, 0, 24, 0, 0, 0];
+        bytes.extend([7_u64.to_le_bytes(), step.to_le_bytes()].concat());
+        bytes.extend([141, 0, 1, 1, 0, 0, 0]);
+        bytes.extend([0; 8]);
+        bytes.extend([code, 0, 0, 0]);
+        bytes.resize(34 + 141, 0);
+        read::<u64>(&bytes, 4)
+    };
+    assert_eq!(dictionary(1, 5, 2, 1), Some(vec![12, 7, 7, 7]));
+    assert_eq!(dictionary(1, 0, 2, 1), None, "equal entries");
+    assert_eq!(dictionary(1, u64::MAX, 2, 1), None, "falling entries");
+    assert_eq!(dictionary(1, 5, 1, 1), None, "a code behind the last entry");
+    assert_eq!(dictionary(1, 5, 0, 0), None, "no entries");
+    assert_eq!(dictionary(5, 5, 2, 1), None, "a dictionary of a dictionary");
+}

@@ -59,6 +59,19 @@ fn what_repeats_or_has_few_values_takes_few_bits() {
 }
 
 #[test]
+fn floats_that_are_not_what_a_sample_promises_take_no_more_than_their_bits() {
+    let mut random = SplitMix64(4);
+    let mut values: Vec<f64> = (0..BLOCK_ROWS).map(|_| f64::from_bits(random.next())).collect();
+    assert_eq!(encode(&values)[0], 4);
+    // A block is tried at a fourth and three fourths of it.
+    for quarter in [1, 3] {
+        let tried = &mut values[quarter * BLOCK_ROWS / 4..][..VECTOR];
+        tried.copy_from_slice(&walk(100.0, 0.1, 100.0, VECTOR, &mut random));
+    }
+    check("decimals where they are tried", &values, 64.5);
+}
+
+#[test]
 fn real_columns_take_what_is_known_to_be_possible() {
     let Some(folder) = std::env::var_os("TIDELOG_DATA") else {
         let required = std::env::var("TIDELOG_REQUIRE").unwrap_or_default();
