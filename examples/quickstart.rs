@@ -11,22 +11,17 @@ use tidelog::{Column, KeyUnit, Kind, Options, Schema, Seek, Value, Values, Write
 async fn trades(dir: &Path) -> tidelog::Result<()> {
     let schema = Schema::new([Column::new("price", Kind::F64), Column::new("size", Kind::U32)])?;
     let mut writer = Writer::create(dir, schema.key_unit(KeyUnit::Milliseconds), Options::default()).await?;
-
     let pending = writer.pending(); // memory only
     pending.append(1_700_000_000_000, &[Value::F64(101.5), Value::U32(300)])?;
     let columns = [Values::F64(&[101.4, 101.6]), Values::U32(&[100, 50])];
     pending.append_batch(&[1_700_000_000_250, 1_700_000_000_900], &columns)?;
-    let commit = writer.commit().await?; // durable, all or nothing, when this returns
-    println!("rows {:?} are durable", commit.rows);
+    writer.commit().await?; // all three are durable when this returns, or none is
 
     let store = writer.store(); // clone it, send it to any core
-    let snapshot = store.snapshot(); // never changes, blocks nobody
-    let reader = store.reader(); // of this core
+    let (snapshot, reader) = (store.snapshot(), store.reader()); // never changes; of this core
     let mut scan = reader.scan(&snapshot, 1_700_000_000_100..);
     while let Some(batch) = scan.next().await? {
-        for (index, key) in batch.keys().iter().enumerate() {
-            println!("{key}: {:?}", batch.columns().iter().map(|(_, v)| v.value(index)).collect::<Vec<_>>());
-        }
+        println!("{:?} {:?}", batch.keys(), batch.columns());
     }
     writer.close().await
 }
