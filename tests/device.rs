@@ -157,8 +157,10 @@ fn check_costs(format: Format) {
         assert_eq!((costs.small, costs.publish), (100, 4), "{name}");
         let large = (costs.large_written, costs.large_fresh);
         if name == "posix" {
-            // One after the other: one for each file's sync and one for the record; one more for the journal.
-            assert_eq!(large, (10 * (FILES + 1), 10 * (FILES + 2)));
+            // One after the other: one for each file's sync and one for the record. Fresh space changes metadata: one
+            // more for the journal as a rule, one for each file where its commits do not meet.
+            assert_eq!(large.0, 10 * (FILES + 1));
+            assert!((10 * (FILES + 2)..=10 * (2 * FILES + 1)).contains(&large.1), "{large:?}");
         } else {
             // Syncs that are made together share some flushes, and each may have to wait for the journal itself.
             assert!((20..=10 * (FILES + 1)).contains(&large.0), "{large:?}");
