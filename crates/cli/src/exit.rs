@@ -3,7 +3,7 @@
 //! Not here: the sentences (the library's `Error`, and whoever makes a [`Fault`]).
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use tidelog::Error;
@@ -58,8 +58,13 @@ pub(crate) fn end(result: anyhow::Result<()>) -> ExitCode {
         // Whoever read our output has seen enough.
         return ExitCode::SUCCESS;
     }
-    eprintln!("tidelog: {}", sentence(&error));
+    say(format_args!("tidelog: {}", sentence(&error)));
     ExitCode::from(code(&error) as u8)
+}
+
+/// Says a line on stderr. Where nobody listens, nobody is told; what the program does, and its code, stay the same.
+pub(crate) fn say(line: fmt::Arguments<'_>) {
+    _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Ends the program where clap has an answer: help and version are answers too.

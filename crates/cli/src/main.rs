@@ -5,6 +5,9 @@
 //!
 //! Not here: what the store does (the library `tidelog`), the commands (`command`, a file each).
 
+// They panic where nobody listens.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

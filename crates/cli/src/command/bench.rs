@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use tidelog::disk::Disk;
 
 use crate::disk::{Engine, OnDisk};
+use crate::exit::say;
 use crate::machine;
 
 mod data;
@@ -29,7 +30,7 @@ pub(crate) struct Bench {
     #[arg(long, default_value_os_t = std::env::temp_dir(), hide_default_value = true)]
     dir: PathBuf,
     /// Rows of the large ingest
-    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    #[arg(long, value_name = "N", default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     rows: u64,
     /// Only this figure
     #[arg(long, value_name = "NAME", value_parser = FIGURES)]
@@ -75,23 +76,23 @@ async fn measure<D: Disk>(disk: D, engine: &str, request: &Bench) -> Result<Map<
     let mut report = Report::default();
     let wanted = |name: &str| request.only.as_deref().is_none_or(|only| only == name);
     if wanted("append_1") {
-        eprintln!("append_1: one durable row");
+        say(format_args!("append_1: one durable row"));
         bench.append_1(&mut report).await?;
     }
     if wanted("batch_1000") {
-        eprintln!("batch_1000: durable batches");
+        say(format_args!("batch_1000: durable batches"));
         bench.batch_1000(&mut report).await?;
     }
     if wanted("group_64") {
-        eprintln!("group_64: 64 callers");
+        say(format_args!("group_64: 64 callers"));
         bench.group_64(&mut report).await?;
     }
     if wanted("batch_65536") || wanted("scan_cold") || wanted("open") {
-        eprintln!("batch_65536, open, scan_cold: {} rows", request.rows);
+        say(format_args!("batch_65536, open, scan_cold: {} rows", request.rows));
         bench.batches(&mut report).await?;
     }
     if let Some(bytes) = machine::peak_memory_bytes() {
-        eprintln!("most memory at once: {} MB", bytes / 1_000_000);
+        say(format_args!("most memory at once: {} MB", bytes / 1_000_000));
     }
     let mut facts = Map::new();
     facts.insert("rows".to_owned(), request.rows.into());

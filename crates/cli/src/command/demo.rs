@@ -17,6 +17,7 @@ use tidelog::{ColumnId, Data, Options, Seek, Store, Writer};
 use super::bench::floors::Written;
 use super::bench::report::{median, whole};
 use crate::disk::OnDisk;
+use crate::exit::say;
 use crate::figure::{self, terminal};
 use crate::machine;
 
@@ -74,9 +75,9 @@ impl Floor {
         let kind =
             machine::mount(dir).map_or("a file system that the kernel does not name".to_owned(), |m| m.kind);
         if ["tmpfs", "ramfs"].contains(&kind.as_str()) {
-            eprintln!(
+            say(format_args!(
                 "tidelog: {kind} is memory: these are no disk's rates, name a directory on one with --dir"
-            );
+            ));
         }
         let written = Written::new(dir, FLOOR_BYTES)?;
         let single: Vec<f64> =

@@ -11,7 +11,7 @@ use tidelog::disk::Disk;
 use tidelog::{Error, KeyUnit, Options, Schema, Seek, Writer};
 
 use crate::disk::OnDisk;
-use crate::exit::{Code, Fault};
+use crate::exit::{Code, Fault, say};
 use crate::input::{
     CsvRows, Format, Inferred, Input, JsonRows, KeyNumbers, Late, Load, Loaded, Settings, infer,
 };
@@ -68,7 +68,7 @@ impl OnDisk for Ingest {
         let closed = writer.close().await;
         let loaded = loaded?;
         closed?;
-        say(&loaded, begun);
+        sum_up(&loaded, begun);
         Ok(())
     }
 }
@@ -125,16 +125,16 @@ impl Ingest {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "rounded for a person anyway")]
-fn say(loaded: &Loaded, begun: Instant) {
+fn sum_up(loaded: &Loaded, begun: Instant) {
     let seconds = begun.elapsed().as_secs_f64();
     let skipped = match loaded.skipped {
         0 => String::new(),
         skipped => format!("; {skipped} skipped because their keys went back"),
     };
-    eprintln!(
+    say(format_args!(
         "{} rows committed in {seconds:.2} s: {:.0} rows/s, {} bytes read{skipped}",
         loaded.rows,
         loaded.rows as f64 / seconds,
         loaded.bytes
-    );
+    ));
 }

@@ -8,7 +8,7 @@ use futures::executor::block_on;
 use tidelog::disk::Posix;
 use tidelog::{Options, Writer};
 
-use crate::process::{Place, on, run, tidelog};
+use crate::process::{Place, end, on, run, tidelog};
 
 /// What `ingest` says to an input, and how many rows the store has then.
 fn ingested(arguments: &[&str], input: &[u8]) -> (Option<i32>, String, usize) {
@@ -146,6 +146,7 @@ fn a_command_line_that_is_wrong_is_2() {
         &["get", store, "-1"],
         &["ingest", store, "--on-late", "maybe"],
         &["ingest", store, "--batch", "0"],
+        &["bench", "--rows", "0"],
         &["ingest", store, "--key-unit", "s"],
         &["ingest", store, "--format", "jsonl", "--null", "x"],
         &["create", "/nowhere/at/all", "--column", "a:float"],
@@ -274,4 +275,20 @@ fn nobody_who_stops_listening_keeps_rows_from_being_ingested() {
     ingest.stdin.take().unwrap().write_all(b"t,a\n1,1\n2,2\n3,3\n").unwrap();
     assert!(ingest.wait().unwrap().success());
     assert_eq!(on("scan", &dir, &[], b"").text(), "key,a\n1,1\n2,2\n3,3\n");
+}
+
+#[test]
+fn where_words_cannot_go_the_code_is_the_same() {
+    let place = Place::new();
+    let dir = place.store("store");
+    let deaf = |arguments: &[&str], input: &[u8]| {
+        let mut command = tidelog(arguments);
+        command.stderr(fs::File::create("/dev/full").unwrap());
+        end(command, input).code
+    };
+    let store = dir.to_str().unwrap();
+    assert_eq!(deaf(&["scan", store], b""), Some(4));
+    assert_eq!(deaf(&["ingest", store], b"t,a\n1,1\n"), Some(0));
+    assert_eq!(on("scan", &dir, &[], b"").text(), "key,a\n1,1\n");
+    assert_eq!(deaf(&["scan", store, "--format", "xml"], b""), Some(2));
 }
