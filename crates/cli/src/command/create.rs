@@ -9,6 +9,7 @@ use tidelog::disk::Disk;
 use tidelog::{KeyUnit, Options, Schema, Writer};
 
 use crate::disk::OnDisk;
+use crate::exit::Fault;
 use crate::key::Unit;
 use crate::schema::ColumnArgument;
 
@@ -31,7 +32,8 @@ pub(crate) struct Create {
 
 impl OnDisk for Create {
     async fn run<D: Disk>(self, disk: D) -> Result<()> {
-        let schema = Schema::new(self.columns.into_iter().map(|column| column.0))?;
+        let schema = Schema::new(self.columns.into_iter().map(|column| column.0));
+        let schema = schema.map_err(|error| Fault::usage(error.to_string()))?;
         let schema = schema.key_unit(self.key_unit.map_or(KeyUnit::None, KeyUnit::from));
         Ok(Writer::create_on(disk, &self.dir, schema, Options::default()).await?.close().await?)
     }

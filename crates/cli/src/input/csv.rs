@@ -2,16 +2,23 @@
 //!
 //! Not here: what the cells are (`column`).
 
-use std::io::Read;
+use std::cell::Cell as Shared;
+use std::io::{self, Read};
+use std::rc::Rc;
 
 use csv::{ByteRecord, ReaderBuilder};
 
 use super::cell::Cell;
-use super::source::{Row, Source, Stop};
+use super::source::{NAMES_MAX, ROW_BYTES_MAX, Row, Source, Stop};
+
+/// Bytes that are read at a time.
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Comma-separated values on their way in.
 pub(crate) struct CsvRows<R> {
-    reader: csv::Reader<R>,
+    reader: csv::Reader<Bounded<R>>,
+    /// How far the input may be read for the row at hand.
+    end: Rc<Shared<u64>>,
     record: ByteRecord,
     names: Vec<String>,
     /// What stands for a null, where empty cells do not.
@@ -21,17 +28,25 @@ pub(crate) struct CsvRows<R> {
 impl<R: Read> CsvRows<R> {
     /// Reads the header.
     pub(crate) fn new(input: R, null: Option<&str>) -> Result<Self, Stop> {
-        const BUFFER_BYTES: usize = 256 << 10;
+        let end = Rc::default();
+        let input = Bounded { input, at: 0, end: Rc::clone(&end) };
         let mut builder = ReaderBuilder::new();
         builder.has_headers(false).flexible(true).buffer_capacity(BUFFER_BYTES);
         let mut rows = Self {
             reader: builder.from_reader(input),
+            end,
             record: ByteRecord::new(),
             names: Vec::new(),
             null: null.map(|token| token.as_bytes().to_vec()),
         };
         if rows.read()?.is_none() {
             return Err(Stop::at(1, "there is nothing, not even a header"));
+        }
+        if rows.record.len() > NAMES_MAX {
+            return Err(Stop::at(
+                1,
+                format!("there are {} columns; {NAMES_MAX} are the most", rows.record.len()),
+            ));
         }
         for name in &rows.record {
             let name = str::from_utf8(name).map_err(|_| Stop::at(1, "a column's name is no UTF-8"))?;
@@ -45,11 +60,36 @@ impl<R: Read> CsvRows<R> {
 
     /// Reads a record; returns its line.
     fn read(&mut self) -> Result<Option<u64>, Stop> {
+        let (start, line) = (self.reader.position().byte(), self.reader.position().line());
+        self.end.set(start + ROW_BYTES_MAX);
         match self.reader.read_byte_record(&mut self.record) {
             Ok(true) => Ok(Some(self.record.position().map_or(0, csv::Position::line))),
             Ok(false) => Ok(None),
-            Err(error) => Err(Stop::Unreadable(error.into())),
+            Err(error) => Err(match error.kind() {
+                csv::ErrorKind::Io(cause) if cause.kind() == io::ErrorKind::FileTooLarge => {
+                    Stop::too_long(line)
+                }
+                _ => Stop::Unreadable(error.into()),
+            }),
         }
+    }
+}
+
+/// Bytes that end with an error where a row has no end.
+struct Bounded<R> {
+    input: R,
+    at: u64,
+    end: Rc<Shared<u64>>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at >= self.end.get() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let count = self.input.read(buffer)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }
 

@@ -3,14 +3,14 @@
 //! Not here: what the cells are (`column`).
 
 use std::fmt;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::cell::Cell;
-use super::source::{Row, Source, Stop};
+use super::source::{NAMES_MAX, ROW_BYTES_MAX, Row, Source, Stop};
 
 /// JSON lines on their way in.
 pub(crate) struct JsonRows<R> {
@@ -65,11 +65,15 @@ impl<R: BufRead> Source for JsonRows<R> {
     fn next(&mut self) -> Result<Option<Row>, Stop> {
         loop {
             self.line.clear();
-            let read = self.input.read_until(b'\n', &mut self.line).map_err(Stop::Unreadable)?;
+            let mut bounded = Read::by_ref(&mut self.input).take(ROW_BYTES_MAX);
+            let read = bounded.read_until(b'\n', &mut self.line).map_err(Stop::Unreadable)?;
             if read == 0 {
                 return Ok(None);
             }
             self.number += 1;
+            if read as u64 == ROW_BYTES_MAX && !self.line.ends_with(b"\n") {
+                return Err(Stop::too_long(self.number));
+            }
             self.bytes_read += read as u64;
             if !self.line.trim_ascii().is_empty() {
                 break;
@@ -186,11 +190,15 @@ impl Visitor<'_> for Name<'_> {
         if names.get(self.likely).is_some_and(|known| known == name) {
             return Ok(self.likely);
         }
-        Ok(names.iter().position(|known| known == name).unwrap_or_else(|| {
-            names.push(name.to_owned());
-            self.members.values.push(Member::Absent);
-            names.len() - 1
-        }))
+        if let Some(index) = names.iter().position(|known| known == name) {
+            return Ok(index);
+        }
+        if names.len() == NAMES_MAX {
+            return Err(E::custom(format!("there are more than {NAMES_MAX} names")));
+        }
+        names.push(name.to_owned());
+        self.members.values.push(Member::Absent);
+        Ok(names.len() - 1)
     }
 }
 

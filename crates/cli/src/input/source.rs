@@ -7,6 +7,12 @@ use std::io;
 
 use super::cell::Cell;
 
+/// Bytes of one row's text, at most: where a quote is not closed, the rest of the input would be one row.
+pub(super) const ROW_BYTES_MAX: u64 = 8 << 20;
+
+/// Names of columns, at most: the store's own limit, and the key.
+pub(super) const NAMES_MAX: usize = 4097;
+
 /// Rows on their way in: constant memory, whatever their number.
 pub(crate) trait Source {
     /// The names that rows have values for; JSON lines may add to them with any row.
@@ -40,6 +46,13 @@ pub(crate) enum Stop {
 impl Stop {
     pub(crate) fn at(line: u64, what: impl Into<String>) -> Self {
         Stop::At { line, what: what.into() }
+    }
+
+    /// The row that begins at this line has no end within [`ROW_BYTES_MAX`].
+    pub(super) fn too_long(line: u64) -> Self {
+        let what =
+            format!("the row that begins here is longer than {ROW_BYTES_MAX} bytes; is a quote not closed?");
+        Stop::at(line, what)
     }
 }
 

@@ -33,6 +33,12 @@ impl Csv {
             out.extend_from_slice(b",previous_key");
         }
         for name in names {
+            if name == "key" || (name == "previous_key" && previous_key == PreviousKey::Printed) {
+                let what = format!(
+                    "a column is named `{name}`, as the key's is here; `scan --columns` can leave it out"
+                );
+                return Err(Fault::usage(what).into());
+            }
             out.push(b',');
             text(out, name);
         }

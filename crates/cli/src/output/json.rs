@@ -20,7 +20,7 @@ impl Json {
         for name in names {
             if name == "key" || (name == "previous_key" && previous_key == PreviousKey::Printed) {
                 let what = format!(
-                    "a column is named `{name}`, which means another thing in JSON lines; use --format csv, or --columns"
+                    "a column is named `{name}`, as the key's member is here; `scan --columns` can leave it out"
                 );
                 return Err(Fault::usage(what).into());
             }

@@ -54,3 +54,28 @@ fn a_pipe_of_any_length_takes_the_same_memory() {
         assert_eq!((ended.status.code(), String::from_utf8(ended.stderr).unwrap().as_str()), (Some(0), ""));
     }
 }
+
+/// Rows of two formats that never end, behind one that is right.
+#[test]
+fn a_row_without_an_end_is_refused_where_it_begins() {
+    for (format, head) in
+        [("csv", "t,a\n1,x\n2,\"y"), ("jsonl", "{\"t\":1,\"a\":\"x\"}\n\n{\"t\":2,\"a\":\"y")]
+    {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("store");
+        let arguments = ["ingest", dir.to_str().unwrap(), "--format", format];
+        let mut ingest = tidelog(arguments).spawn().unwrap();
+        let mut stdin = ingest.stdin.take().unwrap();
+        let feed = thread::spawn(move || {
+            let more = vec![b'z'; 1 << 20];
+            // The program goes away before the end.
+            stdin.write_all(head.as_bytes()).and_then(|()| (0..40).try_for_each(|_| stdin.write_all(&more)))
+        });
+        let ended = ingest.wait_with_output().unwrap();
+        assert!(feed.join().unwrap().is_err(), "{format}: it was not read to its end");
+        let words = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(4), "{format}: {words}");
+        let says = words.contains("line 3: the row that begins here is longer than 8388608 bytes");
+        assert!(says && words.contains("the row before it is committed"), "{format}: {words}");
+    }
+}
