@@ -86,6 +86,13 @@ impl Contents {
         self.pages.get(page)?.live.clone()
     }
 
+    /// The sectors of a page whose durable bytes are these already.
+    pub(super) fn durable_sectors(&self, page: usize, bytes: &[u8]) -> u8 {
+        let durable = bytes_of(&self.pages.get(page).and_then(|page| page.durable.clone()));
+        let sectors = durable.chunks_exact(SECTOR).zip(bytes.chunks_exact(SECTOR)).enumerate();
+        sectors.fold(0, |same, (sector, (one, other))| same | u8::from(one == other) << sector)
+    }
+
     /// Appends to `bytes` what reads see from `offset`, up to `len` bytes or the end of the file.
     pub(super) fn read(&self, offset: usize, len: usize, bytes: &mut Vec<u8>) {
         let end = (offset + len).min(index(self.len));

@@ -79,7 +79,8 @@ impl World {
         }
     }
 
-    /// What becomes of a write when the power fails: each sector may have arrived.
+    /// What becomes of a write when the power fails: each sector may have arrived. Those that a read met and a sync
+    /// made durable stay: a flush makes durable whatever a read has returned.
     fn tear(&mut self, write: LateWrite) {
         for (i, new) in write.bytes.chunks_exact(PAGE).enumerate() {
             let page = write.offset / PAGE + i;
@@ -99,7 +100,8 @@ impl World {
                     garbage(&mut self.random, &mut torn[sector * SECTOR..(sector + 1) * SECTOR]);
                 }
             }
-            self.put(write.node, page, &content(&torn), arrived);
+            let durable = self.names.file(write.node).map_or(0, |file| file.durable_sectors(page, new));
+            self.put(write.node, page, &content(&torn), arrived & !durable);
         }
     }
 

@@ -231,7 +231,10 @@ impl World {
     pub(super) fn land_late(&mut self, place: usize) {
         let write = self.late.swap_remove(place);
         self.trace(write.offset as u64);
-        self.write(write.node, write.offset, &write.bytes);
+        for (page, bytes) in (write.offset / PAGE..).zip(write.bytes.chunks_exact(PAGE)) {
+            let durable = self.names.file(write.node).map_or(0, |file| file.durable_sectors(page, bytes));
+            self.put(write.node, page, &content(bytes), WHOLE & !durable);
+        }
         self.names.count_open(write.node, false);
     }
 
