@@ -16,11 +16,8 @@ use crate::reader::{Reader, check_columns};
 use crate::scan::Scan;
 use crate::schema::{ColumnId, Kind};
 use crate::snapshot::Snapshot;
+use crate::statistics::{Extremes, FloatSum, Number};
 use crate::value::Value;
-
-mod sums;
-
-use sums::{Extremes, FloatSum};
 
 /// What the values of a numeric column come to, over some rows.
 ///
@@ -276,7 +273,7 @@ fn ends<T: Copy>(ends: Option<(T, T)>, value: fn(T) -> Value<'static>, sum: Sum)
 }
 
 /// The bytes of a null are zero: a sum may take them along.
-fn integers<T: sums::Number + Into<i128>>(
+fn integers<T: Number + Into<i128>>(
     extremes: &mut Extremes<T>,
     sum: &mut i128,
     values: &[T],

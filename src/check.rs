@@ -15,7 +15,7 @@ use crate::disk::{Disk, Glommio};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::reader::holdings::Holdings;
-use crate::segment::read::Segment;
+use crate::segment::Segment;
 use crate::snapshot::Store;
 use crate::store::follow::Follower;
 use crate::store::newest;
@@ -106,7 +106,10 @@ async fn look<D: Disk>(disk: &D, dir: &Path, options: &Options) -> Result<Checke
     checked.segments = segments.len() as u64;
     let holdings = Holdings::new(follower.shared.clone());
     for segment in &segments {
-        let part = segment::check(&holdings, segment.clone()).await?;
+        let part = match segment {
+            Segment::Raw(segment) => segment::check(&holdings, segment.clone()).await?,
+            Segment::Sealed(segment) => return Err(segment.unread()),
+        };
         if let Some(damage) = part.damage.first() {
             let error = Error::corrupt(&damage.path, damage.offset, damage.what.clone());
             // Whether it is damage: a writer may have given the files to other rows.

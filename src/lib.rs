@@ -74,6 +74,7 @@ mod schema;
 mod seek;
 mod segment;
 mod snapshot;
+mod statistics;
 mod stats;
 mod store;
 mod value;

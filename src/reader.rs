@@ -103,7 +103,7 @@ impl<D: Disk> Reader<D> {
     }
 
     async fn row(&self, at: &Snapshot, row: u64, columns: &[ColumnId]) -> Result<Batch> {
-        let segment = self.holdings.load(at.segment(at.segment_of(row))).await?;
+        let segment = self.holdings.load(at.segment(at.segment_of(row)).raw()?).await?;
         let place = row - segment.segment.rows.start;
         let mut wants = vec![want(&segment, 0, place * 8..place * 8 + 8)];
         columns.iter().for_each(|id| wants.extend(self.wants(&segment, place, *id)));
@@ -225,7 +225,7 @@ impl<D: Disk> Reader<D> {
             let segment = match known {
                 Some(segment) => segment,
                 None => {
-                    let segment = self.holdings.load(at.segment(index)).await?;
+                    let segment = self.holdings.load(at.segment(index).raw()?).await?;
                     segments.push((index, Arc::clone(&segment)));
                     segment
                 }

@@ -14,8 +14,9 @@ use crate::format::{CHUNK, chunks};
 use crate::reader::decode::{self, Pieces};
 use crate::reader::fetch::Want;
 use crate::reader::holdings::Holdings;
+use crate::segment::Segment;
 use crate::segment::active::Active;
-use crate::segment::read::{Body, CHUNK_KEYS, Damage, Loaded, Segment, View};
+use crate::segment::read::{Body, CHUNK_KEYS, Damage, Loaded, RawSegment, View};
 use crate::snapshot::Snapshot;
 
 /// Which row to find.
@@ -124,13 +125,13 @@ impl<'a, D: Disk> Finder<'a, D> {
             }
         }
         let Some(last) = low.checked_sub(1) else { return Ok(0) };
-        let segment = self.at.segment(last);
+        let segment = self.at.segment(last).raw()?;
         let first_row = segment.rows.start;
         Ok(first_row + self.count(segment, edge).await?)
     }
 
     /// How many of a segment's rows, its first one among them, have keys before a place.
-    async fn count(&mut self, segment: Segment, edge: Edge) -> Result<u64> {
+    async fn count(&mut self, segment: RawSegment, edge: Edge) -> Result<u64> {
         let rows = segment.len();
         if let Body::Finished(finished) = &segment.body
             && finished.rows == rows
@@ -178,7 +179,7 @@ impl<'a, D: Disk> Finder<'a, D> {
         {
             return Ok(near.keys[index(row - near.rows.start)]);
         }
-        let segment = self.at.segment(self.at.segment_of(row));
+        let segment = self.at.segment(self.at.segment_of(row)).raw()?;
         let place = row - segment.rows.start;
         match &segment.body {
             Body::Finished(finished) if place + 1 == finished.rows => return Ok(finished.last_key),
@@ -231,16 +232,20 @@ impl<'a, D: Disk> Finder<'a, D> {
         Ok(&self.near.insert(near).keys)
     }
 
-    fn damaged(&self, segment: &Segment, damage: Damage) -> Error {
+    fn damaged(&self, segment: &RawSegment, damage: Damage) -> Error {
         segment.damaged(&self.holdings.shared.dir, &self.holdings.shared.schema, damage)
     }
 }
 
 /// The first key of a segment of which the snapshot sees any rows.
 fn first_key(segment: &Segment) -> Option<u64> {
-    if segment.len() == 0 {
+    if segment.rows().is_empty() {
         return None;
     }
+    let segment = match segment {
+        Segment::Sealed(segment) => return Some(segment.sealed.first_key),
+        Segment::Raw(segment) => segment,
+    };
     match &segment.body {
         Body::Finished(finished) => Some(finished.first_key),
         Body::Active(active) => {

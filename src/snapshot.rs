@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::reader::Reader;
 use crate::schema::Schema;
-use crate::segment::read::{Body, Segment};
+use crate::segment::read::{Body, RawSegment};
+use crate::segment::{SealedSegment, Segment};
 use crate::store::follow::Follower;
 use crate::store::newest;
 use crate::store::shared::{Seen, Shared};
@@ -193,22 +194,36 @@ impl Snapshot {
 
     /// How many segments there are, the active one included; the last ones may have none of the rows.
     pub(crate) fn segments(&self) -> usize {
-        self.seen.version.finished.len() + 1
+        self.seen.version.sealed.len() + self.seen.version.finished.len() + 1
     }
 
     /// Segments by age.
     pub(crate) fn segment(&self, index: usize) -> Segment {
         let version = &self.seen.version;
-        let (first_row, rows, body) = match version.finished.get(index) {
-            Some(finished) => (finished.first_row, finished.rows, Body::Finished(Arc::clone(finished))),
-            None => (version.active.first_row, u64::MAX, Body::Active(Arc::clone(&version.active))),
+        let seen = |first_row: u64, rows: u64| {
+            let end = first_row.saturating_add(rows).min(self.seen.rows);
+            first_row.min(end)..end
         };
-        let end = first_row.saturating_add(rows).min(self.seen.rows);
-        Segment { rows: first_row.min(end)..end, body }
+        if let Some(sealed) = version.sealed.get(index) {
+            let rows = seen(sealed.first_row, sealed.rows);
+            return Segment::Sealed(SealedSegment { rows, sealed: Arc::clone(sealed) });
+        }
+        Segment::Raw(match version.finished.get(index - version.sealed.len()) {
+            Some(finished) => RawSegment {
+                rows: seen(finished.first_row, finished.rows),
+                body: Body::Finished(Arc::clone(finished)),
+            },
+            None => RawSegment {
+                rows: seen(version.active.first_row, u64::MAX),
+                body: Body::Active(Arc::clone(&version.active)),
+            },
+        })
     }
 
     /// Which segment holds a row below `rows`.
     pub(crate) fn segment_of(&self, row: u64) -> usize {
-        self.seen.version.finished.partition_point(|finished| finished.first_row + finished.rows <= row)
+        let version = &self.seen.version;
+        let sealed = version.sealed.partition_point(|sealed| sealed.first_row + sealed.rows <= row);
+        sealed + version.finished.partition_point(|finished| finished.first_row + finished.rows <= row)
     }
 }

@@ -22,7 +22,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("schema", &["error", "options"]),
     ("value", &["schema"]),
     ("codec", &["error", "schema"]),
-    ("format", &["codec", "error", "options", "schema", "disk::PAGE"]),
+    ("statistics", &["codec"]),
+    ("format", &["codec", "error", "options", "schema", "statistics", "disk::PAGE"]),
     ("segment", &["format", "disk", "options", "error", "schema", "mutant"]),
     ("log", &["format", "disk", "options", "error", "schema", "mutant"]),
     ("pending", &["codec", "options", "error", "schema", "value"]),
@@ -55,6 +56,7 @@ const FACE: &[&str] = &[
     "segment",
     "log",
     "format",
+    "statistics",
     "codec",
     "disk",
     "options",
@@ -65,7 +67,8 @@ const FACE: &[&str] = &[
 ];
 
 /// Modules that never wait: bytes and values in, bytes and values out.
-const PURE: &[&str] = &["codec", "error", "format", "mutant", "options", "pending", "schema", "value"];
+const PURE: &[&str] =
+    &["codec", "error", "format", "mutant", "options", "pending", "schema", "statistics", "value"];
 
 /// What the library asks of the outside world only through `disk/`.
 const WORLD: &str = "std::fs std::env std::net std::process std::thread std::time Instant SystemTime getrandom \

@@ -9,7 +9,8 @@ use super::report::Checked;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::log;
-use crate::segment::read::{Body, Segment};
+use crate::segment::Segment;
+use crate::segment::read::{Body, RawSegment};
 use crate::store::names::{self, LOCK, Listing};
 use crate::store::shared::Shared;
 
@@ -51,20 +52,24 @@ pub(super) async fn check<D: Disk>(
         checked.notice(dir.join(name), None, UNNAMED);
     }
     for slot in listing.slots {
-        if !segments.iter().any(|segment| segment.slot() == slot) {
+        if !segments.iter().any(|segment| segment.slot() == Some(slot)) {
             checked.notice(crate::segment::slot::path(dir, slot), None, "a free slot; it will be used again");
         }
     }
     for name in listing.foreign {
         checked.notice(dir.join(name), None, FOREIGN);
     }
-    for segment in segments {
+    let raw = segments.iter().filter_map(|segment| match segment {
+        Segment::Raw(segment) => Some(segment),
+        Segment::Sealed(_) => None,
+    });
+    for segment in raw {
         check_slot(shared, segment, checked).await?;
     }
     Ok(())
 }
 
-async fn check_slot<D: Disk>(shared: &Shared<D>, segment: &Segment, checked: &mut Checked) -> Result<()> {
+async fn check_slot<D: Disk>(shared: &Shared<D>, segment: &RawSegment, checked: &mut Checked) -> Result<()> {
     let path: PathBuf = segment.path(&shared.dir);
     let names = match list(&shared.disk, &path).await {
         // That has been told, file by file.

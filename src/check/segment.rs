@@ -10,7 +10,7 @@ use crate::disk::Disk;
 use crate::error::Result;
 use crate::reader::holdings::Holdings;
 use crate::schema::ColumnId;
-use crate::segment::read::Segment;
+use crate::segment::read::RawSegment;
 
 /// Columns that are looked at side by side, so that several reads are in flight.
 const AT_ONCE: usize = 4;
@@ -19,7 +19,7 @@ const AT_ONCE: usize = 4;
 ///
 /// # Errors
 /// What is no damage.
-pub(super) async fn check<D: Disk>(holdings: &Holdings<D>, segment: Segment) -> Result<Part> {
+pub(super) async fn check<D: Disk>(holdings: &Holdings<D>, segment: RawSegment) -> Result<Part> {
     let mut all = Part::default();
     let rows = segment.rows.clone();
     let loaded = match holdings.load(segment).await {

@@ -18,7 +18,7 @@ pub(crate) trait Fixed: Copy {
 }
 
 /// The highest bits that a value of `kind` has.
-pub(super) fn bits_max(kind: Kind) -> u64 {
+pub(crate) fn bits_max(kind: Kind) -> u64 {
     match kind.width() {
         Some(1) => 1,
         Some(4) => u32::MAX.into(),

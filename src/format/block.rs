@@ -27,7 +27,7 @@ pub(crate) struct BlockPlace {
 
 impl BlockPlace {
     fn salt(self, store: &StoreId) -> Salt {
-        Salt::new(store, Piece::Segment, 0, self.offset, self.segment)
+        Salt::new(store, Piece::Block, 0, self.offset, self.segment)
     }
 }
 

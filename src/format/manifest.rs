@@ -19,8 +19,10 @@ const TAG_LOG: u16 = 2;
 const TAG_FINISHED: u16 = 3;
 const TAG_ACTIVE: u16 = 4;
 const TAG_NOTE: u16 = 5;
+const TAG_SEALED: u16 = 6;
 /// As dumps call them, from tag 1 on.
-const SECTIONS: [&str; 5] = ["schema", "log", "finished segments", "active segment", "note"];
+const SECTIONS: [&str; 6] =
+    ["schema", "log", "finished segments", "active segment", "note", "sealed segments"];
 
 /// What a manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(crate) struct Manifest {
     pub(crate) generation: u64,
     pub(crate) schema: Schema,
     pub(crate) log: Log,
+    /// Oldest first; all before the finished ones.
+    pub(crate) sealed: Vec<Sealed>,
     /// Raw segments that will not change, oldest first.
     pub(crate) finished: Vec<Finished>,
     /// None in the first manifest, which names no slot.
@@ -59,6 +63,20 @@ pub(crate) struct LogPosition {
     pub(crate) sequence: u64,
     /// Of the last record.
     pub(crate) epoch: u64,
+}
+
+/// A segment in one compressed file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub(crate) number: u64,
+    pub(crate) first_row: u64,
+    pub(crate) rows: u64,
+    pub(crate) first_key: u64,
+    pub(crate) last_key: u64,
+    /// Of its file.
+    pub(crate) bytes: u64,
+    /// Of its directory, the whole sheet.
+    pub(crate) directory_sum: u32,
 }
 
 /// A raw segment that will not change.
@@ -126,6 +144,9 @@ impl Manifest {
         if let Some(note) = &self.note {
             section(&mut content, TAG_NOTE, note);
         }
+        if !self.sealed.is_empty() {
+            section(&mut content, TAG_SEALED, &encode_sealed(&self.sealed));
+        }
         let sheet = sheet::encode(title(self.generation), &self.store, &content);
         debug_assert_eq!(
             Self::decode(&sheet, self.generation).as_ref(),
@@ -135,11 +156,12 @@ impl Manifest {
         sheet
     }
 
-    /// Whether it says that this segment lies in this slot.
-    pub(crate) fn places(&self, segment: u64, slot: u32) -> bool {
-        let finished = self.finished.iter().map(|finished| (finished.number, finished.slot));
-        let active = self.active.iter().map(|active| (active.number, active.slot));
-        finished.chain(active).any(|place| place == (segment, slot))
+    /// Whether it says that this segment lies in this slot, or in a file of its own.
+    pub(crate) fn places(&self, segment: u64, slot: Option<u32>) -> bool {
+        let sealed = self.sealed.iter().map(|sealed| (sealed.number, None));
+        let finished = self.finished.iter().map(|finished| (finished.number, Some(finished.slot)));
+        let active = self.active.iter().map(|active| (active.number, Some(active.slot)));
+        sealed.chain(finished).chain(active).any(|place| place == (segment, slot))
     }
 
     /// Whether a segment lies in this slot.
@@ -163,7 +185,8 @@ impl Manifest {
     }
 
     fn decode_content(store: StoreId, generation: u64, from: &mut Cursor<'_, '_>) -> Result<Self, Malformed> {
-        let (mut schema, mut log, mut finished, mut active, mut note) = (None, None, Vec::new(), None, None);
+        let (mut schema, mut log, mut active, mut note) = (None, None, None, None);
+        let (mut finished, mut sealed) = (Vec::new(), Vec::new());
         let mut last_tag = 0;
         while from.remaining() > 0 {
             let (tag, len) = from.section(last_tag, &SECTIONS)?;
@@ -176,6 +199,7 @@ impl Manifest {
                 TAG_ACTIVE => active = Some(decode_active(from)?),
                 TAG_NOTE if len <= NOTE_BYTES_MAX => note = Some(from.bytes(len, "note")?.to_vec()),
                 TAG_NOTE => return Err(from.malformed("a note is longer than its limit")),
+                TAG_SEALED => sealed = decode_sealed(from)?,
                 _ => return Err(from.malformed(format!("a manifest has no section {tag}"))),
             }
             if from.offset() != start + len as u64 {
@@ -186,7 +210,7 @@ impl Manifest {
         let (Some(schema), Some(log)) = (schema, log) else {
             return Err(from.malformed("a manifest has a schema and a log"));
         };
-        let manifest = Self { store, generation, schema, log, finished, active, note };
+        let manifest = Self { store, generation, schema, log, sealed, finished, active, note };
         manifest.check().map_err(|what| Malformed::new(sheet::HEADER as u64, what))?;
         Ok(manifest)
     }
@@ -200,8 +224,7 @@ impl Manifest {
             return Err("a generation is at least 1");
         }
         let files = self.schema.files();
-        let mut next_row = 0;
-        let mut last_key = 0;
+        let (mut next_row, mut last_key) = self.check_sealed()?;
         let mut number = 0;
         for segment in &self.finished {
             let fixed = files.iter().zip(&segment.lengths).all(|(file, len)| match file.width() {
@@ -225,7 +248,8 @@ impl Manifest {
             (last_key, number) = (segment.last_key, segment.number + 1);
         }
         let Some(active) = &self.active else {
-            return if self.finished.is_empty() { Ok(()) } else { Err("segments without an active one") };
+            let none = self.finished.is_empty() && self.sealed.is_empty();
+            return if none { Ok(()) } else { Err("segments without an active one") };
         };
         let fixed = files.iter().zip(&active.files).all(|(file, state)| match file.width() {
             Some(width) => active.rows.checked_mul(width as u64) == Some(state.end + state.tail.len() as u64),
@@ -249,6 +273,33 @@ impl Manifest {
             return Err("the active segment does not follow the finished ones");
         }
         Ok(())
+    }
+
+    /// The row and the key with which sealed segments end.
+    fn check_sealed(&self) -> Result<(u64, u64), &'static str> {
+        let (mut next_row, mut last_key) = (0, 0);
+        for segment in &self.sealed {
+            if segment.first_row != next_row || segment.rows == 0 {
+                return Err("sealed segments do not follow each other");
+            }
+            if segment.first_key < last_key || segment.last_key < segment.first_key {
+                return Err("the keys of sealed segments do not follow each other");
+            }
+            // Neither is above 2^63: see `Cursor::number`.
+            next_row += segment.rows;
+            if next_row >= NUMBER_MAX {
+                return Err("more rows than can be counted");
+            }
+            last_key = segment.last_key;
+        }
+        let raw = self.finished.iter().map(|segment| segment.number);
+        let raw = raw.chain(self.active.iter().map(|active| active.number));
+        let mut numbers: Vec<u64> = self.sealed.iter().map(|segment| segment.number).chain(raw).collect();
+        numbers.sort_unstable();
+        if numbers.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err("two segments have one number");
+        }
+        Ok((next_row, last_key))
     }
 }
 
@@ -421,6 +472,40 @@ fn decode_finished(from: &mut Cursor<'_, '_>) -> Result<Vec<Finished>, Malformed
         finished.push(Finished { number, slot, first_row, rows, first_key, last_key, sums_sum, lengths });
     }
     Ok(finished)
+}
+
+/// Bytes of a sealed segment.
+const SEALED: usize = 56;
+
+fn encode_sealed(sealed: &[Sealed]) -> Vec<u8> {
+    let mut bytes = vec![0; 8 + sealed.len() * SEALED];
+    let mut to = Writer::new(&mut bytes);
+    to.u32(field(sealed.len())).zeros(4);
+    for segment in sealed {
+        to.u64(segment.number).u64(segment.first_row).u64(segment.rows);
+        to.u64(segment.first_key).u64(segment.last_key).u64(segment.bytes);
+        to.u32(segment.directory_sum).zeros(4);
+    }
+    bytes
+}
+
+fn decode_sealed(from: &mut Cursor<'_, '_>) -> Result<Vec<Sealed>, Malformed> {
+    let count = from.count(SEALED, "sealed segments")?;
+    from.zeros(4, "reserved")?;
+    let mut sealed = Vec::with_capacity(count);
+    for _ in 0..count {
+        let number = from.number("segment")?;
+        let (first_row, rows) = (from.number("first row")?, from.number("rows")?);
+        let (first_key, last_key) = (from.u64("first key")?, from.u64("last key")?);
+        let bytes = from.number("bytes of the file")?;
+        if !bytes.is_multiple_of(PAGE as u64) {
+            return Err(from.malformed("a segment's file is whole pages"));
+        }
+        let directory_sum = from.sum32("checksum of its directory")?;
+        from.zeros(4, "reserved")?;
+        sealed.push(Sealed { number, first_row, rows, first_key, last_key, bytes, directory_sum });
+    }
+    Ok(sealed)
 }
 
 /// A raw file's length: bounded, so that arithmetic on it cannot overflow.

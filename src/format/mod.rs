@@ -20,6 +20,8 @@ mod cursor;
 pub(crate) mod dump;
 pub(crate) mod manifest;
 pub(crate) mod record;
+#[cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
+pub(crate) mod segment;
 mod sheet;
 pub(crate) mod sums;
 
@@ -63,8 +65,10 @@ enum Piece {
     Record = 1,
     Manifest = 2,
     Sums = 3,
-    /// Any piece of a sealed segment.
-    Segment = 4,
+    /// A block of a sealed segment.
+    Block = 4,
+    /// What ends a sealed segment.
+    Directory = 5,
 }
 
 /// Where a piece belongs, as the first bytes of what its checksum covers.
@@ -72,7 +76,8 @@ struct Salt([u8; 48]);
 
 impl Salt {
     /// `file`, `position` and `age` are: for a record its log file, page and epoch; for a manifest 0, 0, its
-    /// generation; for sums 0, the slot, the segment's number; for a block 0, its offset, the segment's number.
+    /// generation; for sums 0, the slot, the segment's number; for a block 0, its offset, the segment's number; for
+    /// a directory 0, 0, the segment's number.
     fn new(store: &StoreId, piece: Piece, file: u64, position: u64, age: u64) -> Self {
         let mut salt = [0; 48];
         salt[0] = piece as u8;

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::format::crc32c;
 use crate::format::manifest::Finished;
 use crate::format::sums::{self, Home, Sums};
-use crate::segment::read::{Body, CHUNK_BYTES, Loaded, Run, Segment};
+use crate::segment::read::{Body, CHUNK_BYTES, Loaded, RawSegment, Run};
 use crate::store::shared::Shared;
 
 /// Open files that a reader keeps; a scan keeps those of its columns besides.
@@ -107,7 +107,7 @@ impl<D: Disk> Holdings<D> {
     }
 
     /// One of a segment's files, opened if need be. One that is shorter than it must be is damage.
-    pub(crate) async fn handle(&self, segment: &Segment, file: usize) -> Result<Arc<Handle<D::File>>> {
+    pub(crate) async fn handle(&self, segment: &RawSegment, file: usize) -> Result<Arc<Handle<D::File>>> {
         let key = (segment.number(), file);
         if let Some(handle) = lock(&self.handles).get(&key) {
             return Ok(Arc::clone(handle));
@@ -128,7 +128,7 @@ impl<D: Disk> Holdings<D> {
     }
 
     /// A segment with its checksums.
-    pub(crate) async fn load(&self, segment: Segment) -> Result<Arc<Loaded>> {
+    pub(crate) async fn load(&self, segment: RawSegment) -> Result<Arc<Loaded>> {
         let Body::Finished(finished) = &segment.body else {
             return Ok(Arc::new(Loaded::active(segment)));
         };

@@ -129,7 +129,7 @@ impl<D: Disk> Running<D> {
             Direction::Forward => self.left.start,
             Direction::Reverse => self.left.end - 1,
         };
-        let segment = at.segment(at.segment_of(row));
+        let segment = at.segment(at.segment_of(row)).raw()?;
         let base = segment.rows.start;
         let rows = self.left.start.max(base) - base..self.left.end.min(segment.rows.end) - base;
         let segment = reader.holdings.load(segment).await?;

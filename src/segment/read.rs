@@ -1,6 +1,6 @@
 //! A raw segment, read back: which of its bytes are in a file, which in a tail, and what proves them.
 //!
-//! [`Segment`] is what one snapshot sees of a segment; [`Loaded`] is the same with the checksums at hand; a
+//! [`RawSegment`] is what one snapshot sees of a raw segment; [`Loaded`] is the same with the checksums at hand; a
 //! [`View`] of one of its files says, at one moment, how far the file's own bytes reach. A [`Run`] is one read,
 //! whole chunks from a chunk's start on, and the checksums that its bytes must have.
 //!
@@ -32,7 +32,7 @@ const _: () = assert!(TRANSFER_BYTES_MAX as u64 >= CHUNK);
 
 /// A raw segment as a snapshot sees it.
 #[derive(Clone, Debug)]
-pub(crate) struct Segment {
+pub(crate) struct RawSegment {
     /// Its rows that the snapshot sees; perhaps none.
     pub(crate) rows: Range<u64>,
     pub(crate) body: Body,
@@ -59,7 +59,7 @@ impl Damage {
     }
 }
 
-impl Segment {
+impl RawSegment {
     /// How many rows the snapshot sees.
     pub(crate) fn len(&self) -> u64 {
         self.rows.end - self.rows.start
@@ -107,18 +107,18 @@ impl Segment {
 /// A segment that can be read: a finished one with its checksums.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
-    pub(crate) segment: Segment,
+    pub(crate) segment: RawSegment,
     sums: Option<Arc<Sums>>,
 }
 
 impl Loaded {
     /// An active segment: its checksums are in memory.
-    pub(crate) fn active(segment: Segment) -> Self {
+    pub(crate) fn active(segment: RawSegment) -> Self {
         Self { segment, sums: None }
     }
 
     /// A finished segment, if these checksums can be of its files.
-    pub(crate) fn finished(segment: Segment, as_named: &Finished, sums: Arc<Sums>) -> Option<Self> {
+    pub(crate) fn finished(segment: RawSegment, as_named: &Finished, sums: Arc<Sums>) -> Option<Self> {
         let lengths = &as_named.lengths;
         let fits = |(sums, len): (&Vec<u32>, &u64)| sums.len() as u64 == chunks(*len);
         let all = sums.files.len() == lengths.len() && sums.files.iter().zip(lengths).all(fits);

@@ -14,7 +14,7 @@ use super::shared::{Shared, Version};
 use super::{names, publish};
 use crate::disk::{Buffers, Disk, File, Mode, write_all};
 use crate::error::{Error, Refused, Result};
-use crate::format::manifest::{self, Finished, Manifest};
+use crate::format::manifest::{self, Finished, Manifest, Sealed};
 use crate::format::record::{self, FileChange, Form, Place, Rows};
 use crate::format::sums::{Home, Sums};
 use crate::format::{CHUNK, chunks, crc32c};
@@ -302,8 +302,8 @@ impl<D: Disk> Core<D> {
             self.active.advance(&moved);
         }
         let active = self.active.describe(&moved, self.last_key);
-        let finished = self.shared.version().finished.iter().map(|segment| (**segment).clone()).collect();
-        self.publish(finished, active).await?;
+        let version = self.shared.version();
+        self.publish(&version.sealed, &version.finished, active).await?;
         if !mutant::is(Mutant::MemoryFirst) {
             self.active.advance(&moved);
         }
@@ -330,18 +330,15 @@ impl<D: Disk> Core<D> {
         let mut next = ActiveWriter::empty(finished.number + 1, number, first_row, self.active.files.len());
         next.last_key = self.last_key;
 
-        let mut segments: Vec<Finished> =
-            version.finished.iter().map(|segment| (**segment).clone()).collect();
-        segments.push(finished.clone());
-        self.publish(segments, next.clone()).await?;
+        let mut finished_now = version.finished.clone();
+        finished_now.push(Arc::new(finished));
+        self.publish(&version.sealed, &finished_now, next.clone()).await?;
 
         // The old segment stays readable for snapshots that hold it: all of it is in its files now.
         self.active.advance(&moved);
         self.active = ActiveWriter::new(&next);
-        let mut finished_now = version.finished.clone();
-        finished_now.push(Arc::new(finished));
-        self.shared
-            .publish_version(Version { finished: finished_now, active: Arc::clone(&self.active.shared) });
+        let (sealed, active) = (version.sealed.clone(), Arc::clone(&self.active.shared));
+        self.shared.publish_version(Version { sealed, finished: finished_now, active });
         std::mem::replace(&mut self.slot, slot).close().await
     }
 
@@ -393,7 +390,12 @@ impl<D: Disk> Core<D> {
     }
 
     /// Publishes the next manifest: everything that it names is durable.
-    pub(crate) async fn publish(&mut self, finished: Vec<Finished>, active: manifest::Active) -> Result<()> {
+    pub(crate) async fn publish(
+        &mut self,
+        sealed: &[Arc<Sealed>],
+        finished: &[Arc<Finished>],
+        active: manifest::Active,
+    ) -> Result<()> {
         let Shared { disk, dir, id, schema, .. } = &*self.shared;
         let note = self.shared.newest_note().filter(|_| !mutant::is(Mutant::NoteForgotten));
         let manifest = Manifest {
@@ -401,7 +403,8 @@ impl<D: Disk> Core<D> {
             generation: self.generation + 1,
             schema: (**schema).clone(),
             log: manifest::Log { pages: self.log.pages, at: Some(self.log.at) },
-            finished,
+            sealed: sealed.iter().map(|segment| (**segment).clone()).collect(),
+            finished: finished.iter().map(|segment| (**segment).clone()).collect(),
             active: Some(active),
             note: note.map(|note| note.to_vec()),
         };

@@ -63,6 +63,7 @@ pub(crate) async fn create<D: Disk>(disk: &D, dir: &Path, schema: &Schema, optio
         generation: 1,
         schema: schema.clone(),
         log: Log { pages, at: None },
+        sealed: Vec::new(),
         finished: Vec::new(),
         active: None,
         note: None,

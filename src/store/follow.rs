@@ -18,7 +18,7 @@ use super::replay::Replay;
 use super::shared::{Seen, Shared, Version};
 use crate::disk::{Disk, File};
 use crate::error::{Error, Result};
-use crate::format::manifest::{Finished, LogPosition, Manifest};
+use crate::format::manifest::{Finished, LogPosition, Manifest, Sealed};
 use crate::log::walk::{Begun, Chain, Look, newest_is_missing};
 use crate::log::{self, LogFile};
 use crate::mutant::{self, Mutant};
@@ -38,6 +38,7 @@ struct Known {
     generation: u64,
     /// Pages in each log file, and where the last record stands; none while there is no log.
     log: Option<(u32, LogPosition)>,
+    sealed: Vec<Arc<Sealed>>,
     finished: Vec<Arc<Finished>>,
     active: ActiveWriter,
     last_key: u64,
@@ -69,6 +70,7 @@ impl Known {
         Self {
             generation: manifest.generation,
             log: manifest.log.at.map(|at| (manifest.log.pages, at)),
+            sealed: manifest.sealed.into_iter().map(Arc::new).collect(),
             finished: manifest.finished.into_iter().map(Arc::new).collect(),
             last_key: active.last_key,
             active: ActiveWriter::new(&active),
@@ -85,7 +87,11 @@ impl Known {
     }
 
     fn version(&self) -> Version {
-        Version { finished: self.finished.clone(), active: Arc::clone(&self.active.shared) }
+        Version {
+            sealed: self.sealed.clone(),
+            finished: self.finished.clone(),
+            active: Arc::clone(&self.active.shared),
+        }
     }
 
     /// The number of the next record.

@@ -70,8 +70,13 @@ pub(crate) async fn newest<D: Disk>(disk: &D, dir: &Path) -> Result<Manifest> {
 }
 
 /// What it means that bytes of a segment are not what they should be: damage, unless the newest manifest does not
-/// say any more that this segment lies in this slot. Then they were rightly given to another.
-pub(crate) async fn judge<D: Disk>(shared: &Shared<D>, segment: u64, slot: u32, damage: Error) -> Error {
+/// say any more that this segment lies in this slot, or in its file. Then they were rightly given to another.
+pub(crate) async fn judge<D: Disk>(
+    shared: &Shared<D>,
+    segment: u64,
+    slot: Option<u32>,
+    damage: Error,
+) -> Error {
     if mutant::is(Mutant::NotAskedAgain) {
         return damage;
     }

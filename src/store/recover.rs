@@ -175,7 +175,7 @@ async fn first_writer<D: Disk>(
     let mut core = assemble(disk, dir, lock, options, manifest, at, slot).await?;
     core.epoch = 1;
     write_empty(&mut core, start).await?;
-    core.publish(Vec::new(), active).await?;
+    core.publish(&[], &[], active).await?;
     Ok(core)
 }
 
@@ -234,6 +234,7 @@ async fn assemble<D: Disk>(
     let active = ActiveWriter::new(described);
     let last_key = described.last_key;
     let version = Version {
+        sealed: manifest.sealed.into_iter().map(Arc::new).collect(),
         finished: manifest.finished.into_iter().map(Arc::new).collect(),
         active: Arc::clone(&active.shared),
     };

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 
 use crate::format::StoreId;
-use crate::format::manifest::Finished;
+use crate::format::manifest::{Finished, Sealed};
 use crate::options::Options;
 use crate::schema::Schema;
 use crate::segment::active::Active;
@@ -34,6 +34,8 @@ pub(crate) struct Shared<D> {
 /// Which segments there are. A snapshot that holds one pins their files.
 #[derive(Debug)]
 pub(crate) struct Version {
+    /// Oldest first; all before the finished ones.
+    pub(crate) sealed: Vec<Arc<Sealed>>,
     /// Oldest first.
     pub(crate) finished: Vec<Arc<Finished>>,
     pub(crate) active: Arc<Active>,

@@ -77,7 +77,11 @@ fn device_bytes(directory: &Path) -> std::io::Result<u64> {
 }
 
 fn state_name(state: SegmentState) -> &'static str {
-    if state == SegmentState::Active { "active" } else { "finished" }
+    match state {
+        SegmentState::Active => "active",
+        SegmentState::Sealed => "sealed",
+        _ => "finished",
+    }
 }
 
 impl Found {
@@ -129,9 +133,11 @@ impl Found {
         for segment in &self.stats.segments {
             let state = state_name(segment.state);
             let rows = segment.rows.end - segment.rows.start;
-            let (number, slot) = (segment.number, segment.slot);
+            let number = segment.number;
+            let place =
+                segment.slot.map_or_else(|| format!("{number}.segment"), |slot| format!("raw-{slot}"));
             text +=
-                &format!("segment   {number} in raw-{slot}, {state}: {rows} rows, {} bytes\n", segment.bytes);
+                &format!("segment   {number} in {place}, {state}: {rows} rows, {} bytes\n", segment.bytes);
         }
         if let Some(bytes) = self.log_bytes {
             text += &format!("log       2 files of {bytes} bytes\n");

@@ -1,14 +1,53 @@
-//! Sums in a defined order, and extremes.
+//! Statistics of numbers: extremes, and sums in a defined order.
 //!
-//! Not here: what is summed (`aggregate`).
+//! The order of a sum of floats is told at the head of `aggregate`. What an index keeps of it is such that a sum goes
+//! on over row groups that lie in several segments: the lanes at the end of one segment begin the next.
+//!
+//! Not here: what is summed (`aggregate`), where statistics are kept (`format::segment`).
+
+use crate::codec::fixed::Fixed;
 
 /// Rows of a group, as a power of two.
-const GROUP_BITS: u32 = 14;
-const LANES: usize = 16;
+pub(crate) const GROUP_BITS: u32 = 14;
+/// Rows of a group.
+pub(crate) const GROUP_ROWS: u64 = 1 << GROUP_BITS;
+pub(crate) const LANES: usize = 16;
+
+/// What the values of some rows come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Statistics {
+    /// The least and the greatest value that is neither null nor NaN, as bits.
+    pub(crate) extremes: Option<(u64, u64)>,
+    pub(crate) total: Total,
+}
+
+/// Of all values that are not null.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Total {
+    Integer(i128),
+    /// Of the whole row group so far: rows of it that lie in segments before are in it.
+    Float(f64),
+}
+
+/// A kind of number that has statistics.
+pub(crate) trait Numeric: Number + Fixed {
+    /// The sum of values of one row group, the first of which is row `row`; floats go on from `sum`.
+    fn total(values: &[Self], row: u64, sum: &mut FloatSum) -> Total;
+}
+
+impl Statistics {
+    /// Of values of one row group from row `row` on, behind those that `sum` has seen. The value of a null is zero.
+    pub(crate) fn of<T: Numeric>(values: &[T], nulls: Option<&[bool]>, row: u64, sum: &mut FloatSum) -> Self {
+        let mut extremes = Extremes::default();
+        extremes.take(values, nulls);
+        let extremes = extremes.ends().map(|(min, max): (T, T)| (min.bits(), max.bits()));
+        Self { extremes, total: T::total(values, row, sum) }
+    }
+}
 
 /// A sum of floats in the order that the head of `aggregate` defines.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct FloatSum {
+pub(crate) struct FloatSum {
     groups: f64,
     group: u64,
     lanes: [f64; LANES],
@@ -16,7 +55,7 @@ pub(super) struct FloatSum {
 
 impl FloatSum {
     /// Adds values of rows from `row` on, behind all that came before. A null's value is zero, and changes nothing.
-    pub(super) fn take<T>(&mut self, row: u64, mut values: &[T], float: impl Fn(&T) -> f64 + Copy) {
+    pub(crate) fn take<T>(&mut self, row: u64, mut values: &[T], float: impl Fn(&T) -> f64 + Copy) {
         let mut row = row;
         while !values.is_empty() {
             if row >> GROUP_BITS != self.group {
@@ -51,7 +90,32 @@ impl FloatSum {
         self.lanes = lanes;
     }
 
-    pub(super) fn end(&self) -> f64 {
+    /// Adds the sum of all of a group's rows so far; what was added of that group before is in it.
+    pub(crate) fn take_group(&mut self, group: u64, total: f64) {
+        self.resume(group, [0.0; LANES]);
+        self.groups += total;
+    }
+
+    /// Goes on behind those rows of a group that have come to these lanes; what was added of that group before is
+    /// in them.
+    pub(crate) fn resume(&mut self, group: u64, lanes: [f64; LANES]) {
+        if group != self.group {
+            self.groups = self.end();
+        }
+        (self.group, self.lanes) = (group, lanes);
+    }
+
+    /// Of the newest group.
+    pub(crate) fn lanes(&self) -> [f64; LANES] {
+        self.lanes
+    }
+
+    pub(crate) fn end(&self) -> f64 {
+        self.groups + self.group_total()
+    }
+
+    /// Of the newest group.
+    pub(crate) fn group_total(&self) -> f64 {
         let mut lanes = self.lanes;
         let mut width = LANES / 2;
         while width > 0 {
@@ -60,12 +124,12 @@ impl FloatSum {
             }
             width /= 2;
         }
-        self.groups + lanes[0]
+        lanes[0]
     }
 }
 
 /// A number that can be ordered by an integer.
-pub(super) trait Number: Copy {
+pub(crate) trait Number: Copy {
     /// What to compare.
     type Rank: Ord + Copy;
 
@@ -92,6 +156,18 @@ macro_rules! integers {
 
 integers!(u64, i64, u32, i32);
 
+macro_rules! integer_totals {
+    ($($type:ty),*) => {$(
+        impl Numeric for $type {
+            fn total(values: &[Self], _: u64, _: &mut FloatSum) -> Total {
+                Total::Integer(values.iter().map(|value| i128::from(*value)).sum())
+            }
+        }
+    )*};
+}
+
+integer_totals!(u64, i64, u32, i32);
+
 macro_rules! floats {
     ($($type:ty: $rank:ty),*) => {$(
         impl Number for $type {
@@ -112,9 +188,22 @@ macro_rules! floats {
 
 floats!(f64: i64, f32: i32);
 
+macro_rules! float_totals {
+    ($($type:ty),*) => {$(
+        impl Numeric for $type {
+            fn total(values: &[Self], row: u64, sum: &mut FloatSum) -> Total {
+                sum.take(row, values, |value| f64::from(*value));
+                Total::Float(sum.group_total())
+            }
+        }
+    )*};
+}
+
+float_totals!(f64, f32);
+
 /// The least and the greatest of some numbers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Extremes<T> {
+pub(crate) struct Extremes<T> {
     ends: Option<(T, T)>,
 }
 
@@ -126,7 +215,7 @@ impl<T> Default for Extremes<T> {
 
 impl<T: Number> Extremes<T> {
     /// Looks at all of `values` that are neither null nor NaN.
-    pub(super) fn take(&mut self, values: &[T], nulls: Option<&[bool]>) {
+    pub(crate) fn take(&mut self, values: &[T], nulls: Option<&[bool]>) {
         let is_plain = nulls.is_none() && !values.iter().fold(false, |any, value| any | value.is_nan());
         if let (true, Some(first)) = (is_plain, values.first()) {
             let (mut min, mut max) = self.ends.unwrap_or((*first, *first));
@@ -148,7 +237,7 @@ impl<T: Number> Extremes<T> {
         }
     }
 
-    pub(super) fn ends(&self) -> Option<(T, T)> {
+    pub(crate) fn ends(&self) -> Option<(T, T)> {
         self.ends
     }
 }
@@ -188,6 +277,30 @@ mod tests {
                 }
                 assert_eq!(sum.end().to_bits(), expected.to_bits(), "from row {first} on, {cut} at a time");
             }
+        }
+    }
+
+    #[test]
+    fn a_sum_over_segments_goes_on_where_it_was() {
+        let values: Vec<f64> =
+            (0..50_000_u32).map(|i| f64::from(i.wrapping_mul(2_654_435_761)) * 1e-3).collect();
+        let expected = defined(0, &values);
+        for ends in [vec![20_000, 50_000], vec![5, 700, 16_384, 16_385, 30_000, 49_152, 50_000]] {
+            // As sealing has it: group by group, on from the lanes of the segment before.
+            let (mut running, mut known, mut start) = (FloatSum::default(), FloatSum::default(), 0_u64);
+            for end in ends {
+                while start < end {
+                    let next = end.min((start / GROUP_ROWS + 1) * GROUP_ROWS);
+                    let total = f64::total(&values[start as usize..next as usize], start, &mut running);
+                    let Total::Float(total) = total else { panic!("the sum of floats is one") };
+                    match next.is_multiple_of(GROUP_ROWS) {
+                        true => known.take_group(start / GROUP_ROWS, total),
+                        false => known.resume(start / GROUP_ROWS, running.lanes()),
+                    }
+                    start = next;
+                }
+            }
+            assert_eq!(known.end().to_bits(), expected.to_bits());
         }
     }
 

@@ -1,0 +1,502 @@
+//! The index of a sealed segment: its directory, and the entries of each of its streams.
+//!
+//! A stream holds the blocks of one raw file's values, one for each row group; an entry says where a block lies and
+//! what its values come to. The directory, which the manifest names by its checksum, proves the entries; they are
+//! loaded when they are asked for. Format: docs/format.md, "Sealed segment".
+//!
+//! Not here: blocks (`block`), writing and reading the file (`store::seal`, `reader`).
+
+use std::ops::Range;
+
+use super::cursor::{Cursor, Field, Writer, field};
+use super::sheet::{self, Title};
+use super::{FILE_BYTES_MAX, Malformed, PAGE, Piece, StoreId, crc32c};
+use crate::codec::fixed::bits_max;
+use crate::schema::{Kind, RawFile, Role, Schema};
+use crate::statistics::{GROUP_BITS, GROUP_ROWS, LANES, Statistics, Total};
+
+const MAGIC: &[u8; 8] = b"TLSEGMNT";
+
+/// Bytes of the directory before its files.
+const FIXED: usize = 24;
+/// Bytes of a file in the directory.
+const STREAM: usize = 16;
+/// Bytes of a row group in the directory: its keys, and whether they are evenly spaced.
+const GROUP: usize = 17;
+/// Bytes of an entry before its statistics.
+const ENTRY: usize = 16;
+
+/// What the values of a stream are, as far as their entries differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Keys,
+    /// Values of a numeric kind.
+    Numbers(Kind),
+    Bools,
+    /// `bytes`, `text`.
+    Bytes(Kind),
+    Nulls,
+    /// Offsets of a raw file: there is no stream.
+    None,
+}
+
+impl Shape {
+    /// Of what a raw file of this schema holds.
+    pub(crate) fn of(file: RawFile, schema: &Schema) -> Self {
+        let kind = file.column.map_or(Kind::U64, |column| schema.columns()[column.index()].kind);
+        match (file.role, kind) {
+            (Role::Keys, _) => Self::Keys,
+            (Role::Fixed(_), Kind::Bool) => Self::Bools,
+            (Role::Fixed(_), kind) => Self::Numbers(kind),
+            (Role::Bytes, kind) => Self::Bytes(kind),
+            (Role::Offsets, _) => Self::None,
+            (Role::Nulls, _) => Self::Nulls,
+        }
+    }
+
+    /// The kind of its values in blocks.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Keys | Self::None => Kind::U64,
+            Self::Numbers(kind) | Self::Bytes(kind) => kind,
+            Self::Bools | Self::Nulls => Kind::Bool,
+        }
+    }
+
+    fn is_float(self) -> bool {
+        matches!(self, Self::Numbers(Kind::F64 | Kind::F32))
+    }
+
+    /// Bytes of an entry.
+    fn width(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Numbers(_) if self.is_float() => ENTRY + 24,
+            Self::Numbers(_) => ENTRY + 32,
+            _ => ENTRY,
+        }
+    }
+
+    /// Bytes of all entries.
+    fn bytes(self, groups: usize) -> usize {
+        groups * self.width() + if self.is_float() { 8 * LANES } else { 0 }
+    }
+}
+
+/// The row groups that hold some rows.
+pub(crate) fn groups(rows: &Range<u64>) -> Range<u64> {
+    let end = if rows.is_empty() { rows.start } else { rows.end };
+    rows.start >> GROUP_BITS..end.div_ceil(GROUP_ROWS).max(rows.start >> GROUP_BITS)
+}
+
+/// Which segment, and of which store and schema.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home<'a> {
+    pub(crate) segment: u64,
+    pub(crate) store: &'a StoreId,
+    pub(crate) schema: &'a Schema,
+}
+
+/// What there is in a sealed segment, but for its entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Directory {
+    pub(crate) rows: Range<u64>,
+    /// One for each raw file.
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// The blocks of a raw file's values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stream {
+    pub(crate) bytes: u64,
+    /// Checksum of its entries.
+    pub(crate) sum: u32,
+}
+
+/// The keys of a row group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) first_key: u64,
+    pub(crate) last_key: u64,
+    pub(crate) spacing: Spacing,
+}
+
+/// Whether keys can be computed from the first and the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spacing {
+    Even,
+    Uneven,
+}
+
+impl Group {
+    /// Of a row group's keys; none if there are none.
+    pub(crate) fn of(keys: &[u64]) -> Option<Self> {
+        let (&[first_key, ..], &[.., last_key]) = (keys, keys) else { return None };
+        let steps = keys.len() as u64 - 1;
+        let step = (last_key - first_key).checked_div(steps).unwrap_or(0);
+        let even = keys.windows(2).all(|pair| pair[1] - pair[0] == step);
+        Some(Self { first_key, last_key, spacing: if even { Spacing::Even } else { Spacing::Uneven } })
+    }
+
+    /// The distance from key to key of a group of so many rows, if they are evenly spaced.
+    pub(crate) fn step(&self, rows: u64) -> Option<u64> {
+        let distance = self.last_key - self.first_key;
+        (self.spacing == Spacing::Even).then(|| distance.checked_div(rows - 1).unwrap_or(0))
+    }
+}
+
+fn title(home: Home<'_>) -> Title {
+    Title { magic: MAGIC, piece: Piece::Directory, number: home.segment, slot: 0 }
+}
+
+/// Bytes of the directory of a segment of these rows.
+pub(crate) fn directory_bytes(rows: &Range<u64>, schema: &Schema) -> Option<u64> {
+    let groups = groups(rows);
+    let content = (groups.end - groups.start).checked_mul(GROUP as u64)?;
+    let content = content.checked_add((FIXED + STREAM * schema.files().len() + sheet::HEADER) as u64)?;
+    content.checked_next_multiple_of(PAGE as u64)
+}
+
+impl Directory {
+    /// The sheet at the end of the segment's file.
+    pub(crate) fn encode(&self, home: Home<'_>) -> Vec<u8> {
+        let mut content = vec![0; FIXED + STREAM * self.streams.len() + GROUP * self.groups.len()];
+        let mut to = Writer::new(&mut content);
+        to.u64(self.rows.start).u64(self.rows.end - self.rows.start);
+        to.u32(field(self.groups.len())).u32(field(self.streams.len()));
+        for stream in &self.streams {
+            to.u64(stream.bytes).u32(stream.sum).zeros(4);
+        }
+        for group in &self.groups {
+            to.u64(group.first_key).u64(group.last_key);
+        }
+        for group in &self.groups {
+            to.u8(if group.spacing == Spacing::Even { 1 } else { 2 });
+        }
+        sheet::encode(title(home), home.store, &content)
+    }
+
+    /// From the sheet, which ends a file of `file_bytes`.
+    pub(crate) fn decode(sheet: &[u8], home: Home<'_>, file_bytes: u64) -> Result<Self, Malformed> {
+        Self::decode_traced(sheet, home, file_bytes, None)
+    }
+
+    pub(super) fn decode_traced(
+        sheet: &[u8],
+        home: Home<'_>,
+        file_bytes: u64,
+        trace: Option<&mut Vec<Field>>,
+    ) -> Result<Self, Malformed> {
+        let start = file_bytes.saturating_sub(sheet.len() as u64);
+        let decode = || {
+            let (_, mut from) = sheet::decode(sheet, title(home), Some(home.store), trace)?;
+            Self::decode_content(&mut from, home.schema, file_bytes, sheet.len())
+                .map_err(Malformed::in_intact)
+        };
+        decode().map_err(|malformed| Malformed { offset: malformed.offset + start, ..malformed })
+    }
+
+    fn decode_content(
+        from: &mut Cursor<'_, '_>,
+        schema: &Schema,
+        file_bytes: u64,
+        sheet_bytes: usize,
+    ) -> Result<Self, Malformed> {
+        let (first_row, rows) = (from.number("first row")?, from.number("rows")?);
+        // Neither is above 2^63: see `Cursor::number`.
+        let rows = first_row..first_row + rows;
+        let count = from.count(GROUP, "row groups")?;
+        let files = from.count(STREAM, "files")?;
+        let groups = groups(&rows);
+        if groups.end - groups.start != count as u64 || count == 0 || files != schema.files().len() {
+            return Err(from.malformed("row groups and files are not those of the segment's rows and schema"));
+        }
+        let mut streams = Vec::with_capacity(files);
+        for file in schema.files() {
+            let (bytes, sum) = (from.u64("bytes of the stream")?, from.sum32("checksum of its entries")?);
+            from.zeros(4, "reserved")?;
+            let is_none = Shape::of(*file, schema) == Shape::None;
+            if bytes > FILE_BYTES_MAX || (is_none && (bytes, sum) != (0, 0)) {
+                return Err(from.malformed("a stream is longer than it can be"));
+            }
+            streams.push(Stream { bytes, sum });
+        }
+        let groups = decode_groups(from, &rows, count)?;
+        let directory = Self { rows, streams, groups };
+        if directory.bytes(schema).checked_add(sheet_bytes as u64) != Some(file_bytes) {
+            return Err(from.malformed("streams and entries are not as long as the file"));
+        }
+        Ok(directory)
+    }
+
+    /// Bytes of the file before the directory.
+    fn bytes(&self, schema: &Schema) -> u64 {
+        let entries: usize =
+            schema.files().iter().map(|file| Shape::of(*file, schema).bytes(self.groups.len())).sum();
+        self.entries_start() + entries.next_multiple_of(PAGE) as u64
+    }
+
+    /// Where the blocks of a file's stream begin.
+    pub(crate) fn stream_start(&self, file: usize) -> u64 {
+        // Each is below 2^44, and there are 12,289 at most.
+        self.streams[..file].iter().map(|stream| stream.bytes).sum()
+    }
+
+    fn entries_start(&self) -> u64 {
+        self.stream_start(self.streams.len()).next_multiple_of(PAGE as u64)
+    }
+
+    /// Where the entries of a file's stream lie.
+    pub(crate) fn entries(&self, file: usize, schema: &Schema) -> Range<u64> {
+        let bytes = |file: &RawFile| Shape::of(*file, schema).bytes(self.groups.len()) as u64;
+        let start = self.entries_start() + schema.files()[..file].iter().map(bytes).sum::<u64>();
+        start..start + bytes(&schema.files()[file])
+    }
+
+    /// Rows of a row group, counted from the segment's first.
+    pub(crate) fn rows_of(&self, group: usize) -> Range<u64> {
+        let start = ((self.rows.start >> GROUP_BITS) + group as u64) << GROUP_BITS;
+        start.max(self.rows.start)..(start + GROUP_ROWS).min(self.rows.end)
+    }
+
+    /// Which row group a row of the segment is in.
+    pub(crate) fn group_of(&self, row: u64) -> usize {
+        usize::try_from((row >> GROUP_BITS) - (self.rows.start >> GROUP_BITS)).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.streams.len() * size_of::<Stream>() + self.groups.len() * size_of::<Group>()
+    }
+}
+
+fn decode_groups(
+    from: &mut Cursor<'_, '_>,
+    rows: &Range<u64>,
+    count: usize,
+) -> Result<Vec<Group>, Malformed> {
+    let start = from.offset();
+    let keys = from.bytes(16 * count, "first and last keys")?.as_chunks::<16>().0;
+    let spacings = from.bytes(count, "spacings of keys")?;
+    if from.remaining() > 0 {
+        return Err(from.malformed("there is more than row groups"));
+    }
+    let (mut groups, mut before) = (Vec::with_capacity(count), 0);
+    let first = rows.start >> GROUP_BITS;
+    for (number, (keys, spacing)) in (first..).zip(keys.iter().zip(spacings)) {
+        let (first_key, last_key) = keys.split_at(8);
+        let key = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let (first_key, last_key) = (key(first_key), key(last_key));
+        let spacing = match spacing {
+            1 => Spacing::Even,
+            2 => Spacing::Uneven,
+            _ => return Err(Malformed::new(start, "keys are evenly spaced or not: 1 or 2")),
+        };
+        let steps = rows.end.min((number + 1) << GROUP_BITS) - rows.start.max(number << GROUP_BITS) - 1;
+        let divides = match (last_key.wrapping_sub(first_key), steps) {
+            (distance, 0) => distance == 0,
+            (distance, steps) => spacing == Spacing::Uneven || distance.is_multiple_of(steps),
+        };
+        if first_key < before || last_key < first_key || !divides {
+            return Err(Malformed::new(start, "the keys of row groups contradict each other"));
+        }
+        before = last_key;
+        groups.push(Group { first_key, last_key, spacing });
+    }
+    Ok(groups)
+}
+
+/// What the index says of a block.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Entry {
+    /// Where the block ends, from the stream's start.
+    pub(crate) end: u64,
+    /// None if there is no block.
+    pub(crate) block: Option<Coded>,
+    /// Rows that are null; of a stream of nulls.
+    pub(crate) nulls: u16,
+    /// Of numbers.
+    pub(crate) statistics: Option<Statistics>,
+}
+
+/// How a block is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Coded {
+    pub(crate) head_bytes: u32,
+    /// As in the block.
+    pub(crate) codec: u8,
+}
+
+/// The entries of a stream, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entries {
+    shape: Shape,
+    groups: usize,
+    /// Where the stream begins in its file.
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+/// The bytes of entries, and of the lanes behind them.
+pub(crate) fn encode_entries(shape: Shape, entries: &[Entry], lanes: [f64; LANES]) -> Vec<u8> {
+    let mut bytes = vec![0; shape.bytes(entries.len())];
+    let mut to = Writer::new(&mut bytes);
+    for entry in entries {
+        let block = entry.block.unwrap_or(Coded { head_bytes: 0, codec: 0 });
+        to.u64(entry.end).u32(block.head_bytes).u8(block.codec);
+        let extremes = entry.statistics.and_then(|statistics| statistics.extremes);
+        to.u8(extremes.is_some().into()).u16(entry.nulls);
+        if let Some(statistics) = &entry.statistics {
+            let (min, max) = extremes.unwrap_or_default();
+            to.u64(min).u64(max);
+            match statistics.total {
+                Total::Float(total) => to.u64(total.to_bits()),
+                Total::Integer(total) => to.bytes(&total.to_le_bytes()),
+            };
+        }
+    }
+    if shape.is_float() {
+        lanes.iter().for_each(|lane| {
+            to.u64(lane.to_bits());
+        });
+    }
+    bytes
+}
+
+impl Entries {
+    /// From the bytes in which the directory says that they lie.
+    pub(crate) fn decode(
+        bytes: Vec<u8>,
+        directory: &Directory,
+        file: usize,
+        schema: &Schema,
+    ) -> Result<Self, Malformed> {
+        Self::decode_traced(bytes, directory, file, schema, None)
+    }
+
+    pub(super) fn decode_traced(
+        bytes: Vec<u8>,
+        directory: &Directory,
+        file: usize,
+        schema: &Schema,
+        trace: Option<&mut Vec<Field>>,
+    ) -> Result<Self, Malformed> {
+        let shape = Shape::of(schema.files()[file], schema);
+        let (stream, groups) = (directory.streams[file], directory.groups.len());
+        let offset = directory.entries(file, schema).start;
+        if bytes.len() != shape.bytes(groups) || (crc32c(&bytes) != stream.sum && shape != Shape::None) {
+            return Err(Malformed::new(offset, "the checksum of a stream's entries does not match"));
+        }
+        let mut from = Cursor::new(&bytes, offset).traced(trace);
+        let (mut start, mut checked) = (0, Ok(()));
+        for group in 0..if shape == Shape::None { 0 } else { groups } {
+            let rows = directory.rows_of(group);
+            checked = checked.and_then(|()| check_entry(&mut from, shape, rows.end - rows.start, &mut start));
+        }
+        checked.map_err(Malformed::in_intact)?;
+        if start != stream.bytes {
+            return Err(Malformed::new(offset, "entries do not end where their stream does").in_intact());
+        }
+        Ok(Self { shape, groups, start: directory.stream_start(file), bytes })
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes.len()
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// What is said of a row group's block.
+    pub(crate) fn get(&self, group: usize) -> Entry {
+        let width = self.shape.width();
+        let mut cursor = Cursor::new(&self.bytes[group * width..(group + 1) * width], 0);
+        parse_entry(&mut cursor, self.shape)
+            .unwrap_or_else(|_| unreachable!("entries are as long as their shape says"))
+    }
+
+    /// Where a row group's block lies in the file; nowhere if there is none.
+    pub(crate) fn block(&self, group: usize) -> Range<u64> {
+        let start = if group == 0 { 0 } else { self.end(group - 1) };
+        self.start + start..self.start + self.end(group)
+    }
+
+    fn end(&self, group: usize) -> u64 {
+        let at = group * self.shape.width();
+        self.bytes[at..].first_chunk().map_or(0, |end| u64::from_le_bytes(*end))
+    }
+
+    /// The sums of floats that go on behind the segment's last row.
+    pub(crate) fn lanes(&self) -> [f64; LANES] {
+        let lanes = self.bytes[self.groups * self.shape.width()..].as_chunks::<8>().0.iter();
+        let mut all = [0.0; LANES];
+        all.iter_mut().zip(lanes).for_each(|(to, lane)| *to = f64::from_bits(u64::from_le_bytes(*lane)));
+        all
+    }
+}
+
+fn parse_entry(from: &mut Cursor<'_, '_>, shape: Shape) -> Result<Entry, Malformed> {
+    let (end, head_bytes) = (from.u64("end of the block")?, from.u32("bytes of its head")?);
+    let (codec, has_extremes) = (from.u8("codec")?, from.u8("extremes")?);
+    let nulls = from.u16("nulls")?;
+    let block = (head_bytes > 0).then_some(Coded { head_bytes, codec });
+    if block.is_none() && codec != 0 || has_extremes > 1 {
+        return Err(from.malformed("an entry contradicts itself"));
+    }
+    let Shape::Numbers(_) = shape else {
+        if has_extremes == 1 {
+            return Err(from.malformed("only numbers have extremes"));
+        }
+        return Ok(Entry { end, block, nulls, statistics: None });
+    };
+    let (min, max) = (from.u64("least value")?, from.u64("greatest value")?);
+    let total = if shape.is_float() {
+        Total::Float(f64::from_bits(from.u64("sum")?))
+    } else {
+        let (low, high) = (from.u64("sum")?, from.u64("sum, upper half")?);
+        Total::Integer((u128::from(high) << 64 | u128::from(low)).cast_signed())
+    };
+    if has_extremes == 0 && (min, max) != (0, 0) {
+        return Err(from.malformed("extremes that are none are zero"));
+    }
+    let extremes = (has_extremes == 1).then_some((min, max));
+    Ok(Entry { end, block, nulls, statistics: Some(Statistics { extremes, total }) })
+}
+
+/// Whether the next entry can be of a block of `rows` that begins at `start`, which moves behind it.
+fn check_entry(from: &mut Cursor<'_, '_>, shape: Shape, rows: u64, start: &mut u64) -> Result<(), Malformed> {
+    let entry = parse_entry(from, shape)?;
+    let Some(bytes) = entry.end.checked_sub(*start) else {
+        return Err(from.malformed("a block ends before it begins"));
+    };
+    *start = entry.end;
+    let nulls = u64::from(entry.nulls);
+    let is_told = shape == Shape::Nulls && (nulls == 0 || nulls == rows);
+    let fits = match entry.block {
+        Some(block) => u64::from(block.head_bytes) <= bytes && !is_told,
+        None => bytes == 0 && is_told,
+    };
+    if !fits || (shape != Shape::Nulls && nulls > 0) || nulls > rows {
+        return Err(from.malformed("an entry is not of a block that can be there"));
+    }
+    if let Some((min, max)) = entry.statistics.and_then(|statistics| statistics.extremes)
+        && (min.max(max) > bits_max(shape.kind()) || !in_order(shape.kind(), min, max))
+    {
+        return Err(from.malformed("extremes are not in order"));
+    }
+    Ok(())
+}
+
+/// Whether the extremes of a kind, as bits, can be those of any values.
+#[expect(clippy::cast_possible_truncation, reason = "the bits of an f32 are 32, which is checked before")]
+fn in_order(kind: Kind, min: u64, max: u64) -> bool {
+    let ordered = |min: f64, max: f64| !min.is_nan() && min.total_cmp(&max).is_le() && !max.is_nan();
+    match kind {
+        Kind::F64 => ordered(f64::from_bits(min), f64::from_bits(max)),
+        Kind::F32 => ordered(f32::from_bits(min as u32).into(), f32::from_bits(max as u32).into()),
+        _ => min <= max,
+    }
+}
