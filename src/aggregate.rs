@@ -10,14 +10,20 @@
 use std::ops::{Range, RangeBounds};
 
 use crate::batch::{Batch, Data, Vector};
+use crate::codec::fixed::Fixed;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::reader::{Reader, check_columns};
-use crate::scan::Scan;
+use crate::scan::{Scan, edges};
 use crate::schema::{ColumnId, Kind};
+use crate::seek::Edge;
 use crate::snapshot::Snapshot;
-use crate::statistics::{Extremes, FloatSum, Number};
+use crate::statistics::{Extremes, FloatSum, GROUP_BITS, GROUP_ROWS, LANES, Number, Statistics, Total};
 use crate::value::Value;
+
+mod known;
+
+use known::LastGroup;
 
 /// What the values of a numeric column come to, over some rows.
 ///
@@ -96,10 +102,14 @@ impl<D: Disk> Reader<D> {
         column: ColumnId,
     ) -> Result<Aggregate> {
         let mut running = Running::of(self.numeric(column)?);
-        let mut scan = self.scan(at, keys).columns(&[column]).without_keys();
-        while let Some(batch) = scan.next().await? {
-            running.take(&batch, 0..batch.len());
-        }
+        at.check(&self.holdings.shared)?;
+        let aggregated = async {
+            let rows = self.rows_of(at, edges(keys)).await?;
+            self.take_rows(at, rows, column, &mut running).await?;
+            self.find_last(&mut running).await
+        };
+        let aggregated = aggregated.await;
+        self.judged(at, aggregated).await?;
         Ok(running.end())
     }
 
@@ -112,8 +122,19 @@ impl<D: Disk> Reader<D> {
         step: u64,
         column: ColumnId,
     ) -> Windows<'_, D> {
-        let scan = self.scan(at, keys).columns(&[column]);
-        Windows { reader: self, scan, step, column, batch: None, done: 0, running: None }
+        let keys = edges(keys);
+        let scan = Scan::between(self, at.clone(), keys).columns(&[column]);
+        Windows {
+            reader: self,
+            at: at.clone(),
+            keys,
+            scan,
+            step,
+            column,
+            batch: None,
+            done: 0,
+            running: None,
+        }
     }
 
     fn numeric(&self, column: ColumnId) -> Result<Kind> {
@@ -134,6 +155,8 @@ impl<D: Disk> Reader<D> {
 #[must_use = "windows are computed when `next` is awaited"]
 pub struct Windows<'r, D: Disk> {
     reader: &'r Reader<D>,
+    at: Snapshot,
+    keys: [Option<Edge>; 2],
     scan: Scan<'r, D>,
     step: u64,
     column: ColumnId,
@@ -166,16 +189,18 @@ impl<D: Disk> Windows<'_, D> {
         }
         loop {
             let Some(batch) = self.batch.as_ref().filter(|batch| self.done < batch.len()) else {
+                let skipped = self.skip().await;
+                self.reader.judged(&self.at, skipped).await?;
                 (self.batch, self.done) = (self.scan.next().await?, 0);
                 if self.batch.is_some() {
                     continue;
                 }
-                return Ok(self.running.take().map(window));
+                return self.end().await;
             };
             let keys = &batch.keys()[self.done..];
             let start = keys[0] - keys[0] % self.step;
-            if let Some(ended) = self.running.take_if(|(running, _)| *running != start) {
-                return Ok(Some(window(ended)));
+            if self.running.as_ref().is_some_and(|(running, _)| *running != start) {
+                return self.end().await;
             }
             let last = start.saturating_add(self.step - 1);
             let count = keys.partition_point(|key| *key <= last);
@@ -186,19 +211,55 @@ impl<D: Disk> Windows<'_, D> {
     }
 }
 
-fn window((start, running): (u64, Running)) -> Window {
-    Window { start, aggregate: running.end() }
+impl<D: Disk> Windows<'_, D> {
+    /// What there is of the window that the newest rows are in.
+    async fn end(&mut self) -> Result<Option<Window>> {
+        let Some((_, running)) = &mut self.running else { return Ok(None) };
+        let found = self.reader.find_last(running).await;
+        self.reader.judged(&self.at, found).await?;
+        let window = |(start, running): (u64, Running)| Window { start, aggregate: running.end() };
+        Ok(self.running.take().map(window))
+    }
+
+    /// Between two batches: where much is left of the window at hand, it is taken without a scan.
+    async fn skip(&mut self) -> Result<()> {
+        let (Some(batch), Some((start, running))) = (&self.batch, &mut self.running) else { return Ok(()) };
+        let Some(last) = batch.len().checked_sub(1).and_then(|last| batch.row(last)) else { return Ok(()) };
+        let behind = Edge::Behind(start.saturating_add(self.step - 1));
+        let end = match self.keys[1] {
+            Some(end) if end.is_before(behind) => end,
+            _ => behind,
+        };
+        let next = last + 1;
+        let rows = next..self.reader.rows_of(&self.at, [None, Some(end)]).await?.end.max(next);
+        if rows.end - rows.start < GROUP_ROWS {
+            return Ok(());
+        }
+        // Dropped half-way, the window would have counted some of them: it is taken back when all are taken.
+        let mut longer = running.clone();
+        self.reader.take_rows(&self.at, rows.clone(), self.column, &mut longer).await?;
+        *running = longer;
+        let scan = Scan::between(self.reader, self.at.clone(), self.keys).rows(rows.end..u64::MAX);
+        self.scan = scan.columns(&[self.column]);
+        self.batch = None;
+        Ok(())
+    }
 }
 
 /// An aggregate on its way.
+#[derive(Clone)]
 struct Running {
+    first_row: Option<u64>,
     rows: u64,
     count: u64,
     first: Option<Value<'static>>,
     last: Option<Value<'static>>,
+    /// Where the last value is, if it is not the one in `last`.
+    last_group: Option<LastGroup>,
     numbers: Numbers,
 }
 
+#[derive(Clone)]
 enum Numbers {
     U64(Extremes<u64>, i128),
     I64(Extremes<i64>, i128),
@@ -218,7 +279,7 @@ impl Running {
             Kind::F32 => Numbers::F32(Extremes::default(), FloatSum::default()),
             _ => Numbers::F64(Extremes::default(), FloatSum::default()),
         };
-        Self { rows: 0, count: 0, first: None, last: None, numbers }
+        Self { first_row: None, rows: 0, count: 0, first: None, last: None, last_group: None, numbers }
     }
 
     /// Takes rows of a forward batch whose only column is the one that this is about.
@@ -234,7 +295,10 @@ impl Running {
         let first = (0..rows.len()).find(|index| is_value(*index));
         let last = (0..rows.len()).rev().find(|index| is_value(*index));
         self.first = self.first.or(first.and_then(|index| number(vector, rows.start + index)));
-        self.last = last.and_then(|index| number(vector, rows.start + index)).or(self.last);
+        if let Some(last) = last.and_then(|index| number(vector, rows.start + index)) {
+            (self.last, self.last_group) = (Some(last), None);
+        }
+        self.first_row.get_or_insert(row);
         match (&mut self.numbers, vector.data()) {
             (Numbers::U64(extremes, sum), Data::U64(values)) => integers(extremes, sum, &values[rows], nulls),
             (Numbers::I64(extremes, sum), Data::I64(values)) => integers(extremes, sum, &values[rows], nulls),
@@ -263,6 +327,47 @@ impl Running {
         };
         let Self { rows, count, first, last, .. } = self;
         Aggregate { rows, count, min, max, sum, first, last }
+    }
+}
+
+impl Numbers {
+    /// Takes what is known of a whole row group, whose rows in segments before have been taken.
+    fn take_known(&mut self, known: Statistics, rows: &Range<u64>, lanes: impl FnOnce() -> [f64; LANES]) {
+        match self {
+            Self::U64(extremes, sum) => take_integers(extremes, sum, known),
+            Self::I64(extremes, sum) => take_integers(extremes, sum, known),
+            Self::U32(extremes, sum) => take_integers(extremes, sum, known),
+            Self::I32(extremes, sum) => take_integers(extremes, sum, known),
+            Self::F64(extremes, sum) => {
+                extremes.take_known(known.extremes);
+                take_floats(sum, known, rows, lanes);
+            }
+            Self::F32(extremes, sum) => {
+                extremes.take_known(known.extremes);
+                take_floats(sum, known, rows, lanes);
+            }
+        }
+    }
+}
+
+fn take_integers<T: Number + Fixed>(extremes: &mut Extremes<T>, sum: &mut i128, known: Statistics) {
+    extremes.take_known(known.extremes);
+    if let Total::Integer(total) = known.total {
+        *sum += total;
+    }
+}
+
+fn take_floats(
+    sum: &mut FloatSum,
+    known: Statistics,
+    rows: &Range<u64>,
+    lanes: impl FnOnce() -> [f64; LANES],
+) {
+    let Total::Float(total) = known.total else { return };
+    let group = rows.start >> GROUP_BITS;
+    match rows.end.is_multiple_of(GROUP_ROWS) {
+        true => sum.take_group(group, total),
+        false => sum.resume(group, lanes()),
     }
 }
 

@@ -267,6 +267,22 @@ impl Vector {
         as_bool: Bool -> bool;
     }
 
+    /// Whether what stands for each null is zero, false or empty.
+    pub(crate) fn has_empty_nulls(&self) -> bool {
+        let Some(nulls) = &self.nulls else { return true };
+        let mut rows = (0..).zip(nulls).filter(|(_, null)| **null).map(|(row, _)| row);
+        rows.all(|row: usize| match &self.data {
+            Data::U64(values) => values[row] == 0,
+            Data::I64(values) => values[row] == 0,
+            Data::F64(values) => values[row].to_bits() == 0,
+            Data::U32(values) => values[row] == 0,
+            Data::I32(values) => values[row] == 0,
+            Data::F32(values) => values[row].to_bits() == 0,
+            Data::Bool(values) => !values[row],
+            Data::Bytes { offsets, .. } | Data::Text { offsets, .. } => offsets[row] == offsets[row + 1],
+        })
+    }
+
     fn reverse(&mut self) {
         match &mut self.data {
             Data::U64(values) => values.reverse(),

@@ -24,6 +24,7 @@ mod column;
 mod log;
 mod names;
 mod report;
+mod sealed;
 mod segment;
 mod sweep;
 
@@ -105,10 +106,11 @@ async fn look<D: Disk>(disk: &D, dir: &Path, options: &Options) -> Result<Checke
     checked.rows = snapshot.rows();
     checked.segments = segments.len() as u64;
     let holdings = Holdings::new(follower.shared.clone());
+    let mut sums = vec![None; follower.shared.schema.columns().len()];
     for segment in &segments {
         let part = match segment {
             Segment::Raw(segment) => segment::check(&holdings, segment.clone()).await?,
-            Segment::Sealed(segment) => return Err(segment.unread()),
+            Segment::Sealed(segment) => sealed::check(&holdings, segment.clone(), &mut sums).await?,
         };
         if let Some(damage) = part.damage.first() {
             let error = Error::corrupt(&damage.path, damage.offset, damage.what.clone());

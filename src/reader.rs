@@ -15,18 +15,22 @@ use crate::error::{Error, Result};
 use crate::options::VALUE_BYTES_MAX;
 use crate::scan::Scan;
 use crate::schema::{ColumnId, Schema};
-use crate::seek::{Finder, Position, Seek};
+use crate::seek::{Edge, Finder, Position, Seek};
 use crate::segment::read::{Damage, Loaded};
+use crate::segment::{SealedSegment, Segment};
 use crate::snapshot::Snapshot;
 use crate::store::shared::Shared;
 
 pub(crate) mod decode;
 pub(crate) mod fetch;
 pub(crate) mod holdings;
+pub(crate) mod rows;
+pub(crate) mod sealed;
 
 use decode::Pieces;
 use fetch::Want;
 use holdings::Holdings;
+use rows::{Keys, Streams};
 
 /// Part of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +98,22 @@ impl<D: Disk> Reader<D> {
         self.judged(at, batch).await
     }
 
+    /// The rows whose keys lie between two places.
+    pub(crate) async fn rows_of(&self, at: &Snapshot, edges: [Option<Edge>; 2]) -> Result<Range<u64>> {
+        let mut finder = Finder::new(&self.holdings, at);
+        let start = match edges[0] {
+            Some(start) => finder.rows_before(start).await?,
+            None => 0,
+        };
+        let end = match edges[1] {
+            Some(end) => finder.rows_before(end).await?,
+            None => at.rows(),
+        };
+        Ok(start..end.max(start))
+    }
+
     /// Where an error says that bytes are damaged: whether they are.
-    async fn judged<T>(&self, at: &Snapshot, result: Result<T>) -> Result<T> {
+    pub(crate) async fn judged<T>(&self, at: &Snapshot, result: Result<T>) -> Result<T> {
         match result {
             Err(error) => Err(at.judge(&self.holdings.shared, error).await),
             result => result,
@@ -103,7 +121,10 @@ impl<D: Disk> Reader<D> {
     }
 
     async fn row(&self, at: &Snapshot, row: u64, columns: &[ColumnId]) -> Result<Batch> {
-        let segment = self.holdings.load(at.segment(at.segment_of(row)).raw()?).await?;
+        let segment = match at.segment(at.segment_of(row)) {
+            Segment::Sealed(segment) => return self.sealed_row(segment, row, columns).await,
+            Segment::Raw(segment) => self.holdings.load(segment).await?,
+        };
         let place = row - segment.segment.rows.start;
         let mut wants = vec![want(&segment, 0, place * 8..place * 8 + 8)];
         columns.iter().for_each(|id| wants.extend(self.wants(&segment, place, *id)));
@@ -119,6 +140,15 @@ impl<D: Disk> Reader<D> {
         drop(found);
         let values = self.bring(&segment, columns, values).await?;
         Ok(Batch::new(row, 1, keys, columns.iter().copied().zip(values).collect()))
+    }
+
+    /// A row of a sealed segment.
+    async fn sealed_row(&self, segment: SealedSegment, row: u64, columns: &[ColumnId]) -> Result<Batch> {
+        let opened = self.holdings.open_sealed(segment).await?;
+        let group = opened.directory.group_of(row);
+        let streams = Streams::load(&self.holdings, opened, columns, Keys::Wanted, group..group + 1).await?;
+        let rows = streams.read(&self.holdings, group, &(row..row + 1), Keys::Wanted).await?;
+        Ok(Batch::new(row, 1, rows.keys, rows.columns))
     }
 
     /// What the first round brings for a column's value at a place in a segment.

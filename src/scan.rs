@@ -19,6 +19,7 @@ use crate::snapshot::Snapshot;
 mod ahead;
 mod feed;
 mod running;
+mod sealed;
 mod window;
 
 use feed::Direction;
@@ -54,12 +55,33 @@ struct Ask {
     batch_rows: usize,
 }
 
+impl Ask {
+    fn wants_keys(&self) -> bool {
+        self.with_keys || self.pick == Pick::Interval
+    }
+}
+
 /// What of a row must lie in the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pick {
     Key,
     /// A part of what lies between the key before and its own.
     Interval,
+}
+
+/// Behind which keys a range begins and ends.
+pub(crate) fn edges(keys: impl RangeBounds<u64>) -> [Option<Edge>; 2] {
+    let start = match keys.start_bound() {
+        Bound::Included(key) => Some(Edge::Before(*key)),
+        Bound::Excluded(key) => Some(Edge::Behind(*key)),
+        Bound::Unbounded => None,
+    };
+    let end = match keys.end_bound() {
+        Bound::Included(key) => Some(Edge::Behind(*key)),
+        Bound::Excluded(key) => Some(Edge::Before(*key)),
+        Bound::Unbounded => None,
+    };
+    [start, end]
 }
 
 enum State<D: Disk> {
@@ -78,18 +100,12 @@ impl<D: Disk> fmt::Debug for Scan<'_, D> {
 
 impl<'r, D: Disk> Scan<'r, D> {
     pub(crate) fn new(reader: &'r Reader<D>, at: Snapshot, keys: impl RangeBounds<u64>) -> Self {
-        let start = match keys.start_bound() {
-            Bound::Included(key) => Some(Edge::Before(*key)),
-            Bound::Excluded(key) => Some(Edge::Behind(*key)),
-            Bound::Unbounded => None,
-        };
-        let end = match keys.end_bound() {
-            Bound::Included(key) => Some(Edge::Behind(*key)),
-            Bound::Excluded(key) => Some(Edge::Before(*key)),
-            Bound::Unbounded => None,
-        };
+        Self::between(reader, at, edges(keys))
+    }
+
+    pub(crate) fn between(reader: &'r Reader<D>, at: Snapshot, edges: [Option<Edge>; 2]) -> Self {
         let ask = Ask {
-            edges: [start, end],
+            edges,
             pick: Pick::Key,
             rows: 0..at.rows(),
             columns: None,

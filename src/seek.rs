@@ -14,9 +14,11 @@ use crate::format::{CHUNK, chunks};
 use crate::reader::decode::{self, Pieces};
 use crate::reader::fetch::Want;
 use crate::reader::holdings::Holdings;
-use crate::segment::Segment;
+use crate::reader::rows::{Keys, Streams};
+use crate::reader::sealed::Opened;
 use crate::segment::active::Active;
 use crate::segment::read::{Body, CHUNK_KEYS, Damage, Loaded, RawSegment, View};
+use crate::segment::{SealedSegment, Segment};
 use crate::snapshot::Snapshot;
 
 /// Which row to find.
@@ -66,7 +68,7 @@ impl Edge {
     }
 
     /// Whether this place lies before another one.
-    fn is_before(self, other: Edge) -> bool {
+    pub(crate) fn is_before(self, other: Edge) -> bool {
         match (self, other) {
             (Edge::Before(key), Edge::Behind(other)) => key <= other,
             (Edge::Before(key) | Edge::Behind(key), Edge::Before(other) | Edge::Behind(other)) => key < other,
@@ -125,9 +127,44 @@ impl<'a, D: Disk> Finder<'a, D> {
             }
         }
         let Some(last) = low.checked_sub(1) else { return Ok(0) };
-        let segment = self.at.segment(last).raw()?;
-        let first_row = segment.rows.start;
-        Ok(first_row + self.count(segment, edge).await?)
+        match self.at.segment(last) {
+            Segment::Sealed(segment) => self.rows_before_in(segment, edge).await,
+            Segment::Raw(segment) => {
+                let first_row = segment.rows.start;
+                Ok(first_row + self.count(segment, edge).await?)
+            }
+        }
+    }
+
+    /// The same of a sealed segment whose first key is before the place: in memory where keys are evenly spaced.
+    async fn rows_before_in(&mut self, segment: SealedSegment, edge: Edge) -> Result<u64> {
+        if edge.is_behind(segment.sealed.last_key) {
+            return Ok(segment.rows.end);
+        }
+        let opened = self.holdings.open_sealed(segment).await?;
+        let groups = &opened.directory.groups;
+        let group = groups.partition_point(|group| edge.is_behind(group.first_key)).saturating_sub(1);
+        let (rows, described) = (opened.rows_of(group), groups[group]);
+        if edge.is_behind(described.last_key) {
+            return Ok(rows.end);
+        }
+        let behind = |row: &u64, key: u64| *row < rows.end && edge.is_behind(key);
+        if let Some(step) = described.step(opened.directory.rows_of(group).end - rows.start) {
+            let key = |row: u64| described.first_key + step * (row - rows.start);
+            return Ok(partition_point(rows.clone(), |row| behind(&row, key(row))));
+        }
+        let keys = self.read_group(&opened, group).await?;
+        Ok(rows.start + keys.partition_point(|key| edge.is_behind(*key)) as u64)
+    }
+
+    /// The keys of a row group.
+    async fn read_group(&mut self, opened: &Arc<Opened>, group: usize) -> Result<&[u64]> {
+        let streams =
+            Streams::load(self.holdings, Arc::clone(opened), &[], Keys::Wanted, group..group + 1).await?;
+        let rows = opened.rows_of(group);
+        let decoded = streams.read(self.holdings, group, &rows, Keys::Wanted).await?;
+        let keys = decoded.keys;
+        Ok(&self.near.insert(Near { rows, keys }).keys)
     }
 
     /// How many of a segment's rows, its first one among them, have keys before a place.
@@ -179,7 +216,10 @@ impl<'a, D: Disk> Finder<'a, D> {
         {
             return Ok(near.keys[index(row - near.rows.start)]);
         }
-        let segment = self.at.segment(self.at.segment_of(row)).raw()?;
+        let segment = match self.at.segment(self.at.segment_of(row)) {
+            Segment::Sealed(segment) => return self.key_in(segment, row).await,
+            Segment::Raw(segment) => segment,
+        };
         let place = row - segment.rows.start;
         match &segment.body {
             Body::Finished(finished) if place + 1 == finished.rows => return Ok(finished.last_key),
@@ -196,6 +236,21 @@ impl<'a, D: Disk> Finder<'a, D> {
         let start = place / CHUNK_KEYS * CHUNK_KEYS;
         let keys = self.read(&loaded, start..rows.min(start + CHUNK_KEYS)).await?;
         Ok(keys[index(place - start)])
+    }
+
+    /// The key of a row of a sealed segment.
+    async fn key_in(&mut self, segment: SealedSegment, row: u64) -> Result<u64> {
+        let opened = self.holdings.open_sealed(segment).await?;
+        let group = opened.directory.group_of(row);
+        let (rows, described) = (opened.directory.rows_of(group), opened.directory.groups[group]);
+        if row + 1 == rows.end {
+            return Ok(described.last_key);
+        }
+        if let Some(step) = described.step(rows.end - rows.start) {
+            return Ok(described.first_key + step * (row - rows.start));
+        }
+        let keys = self.read_group(&opened, group).await?;
+        Ok(keys[index(row - rows.start)])
     }
 
     /// Where the rows end whose intervals, from the key before to their own, meet what lies between two places.

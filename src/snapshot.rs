@@ -220,6 +220,15 @@ impl Snapshot {
         })
     }
 
+    /// The first row that is in a raw segment; all before it are in sealed ones.
+    pub(crate) fn first_raw_row(&self) -> u64 {
+        self.seen
+            .version
+            .sealed
+            .last()
+            .map_or(0, |sealed| (sealed.first_row + sealed.rows).min(self.seen.rows))
+    }
+
     /// Which segment holds a row below `rows`.
     pub(crate) fn segment_of(&self, row: u64) -> usize {
         let version = &self.seen.version;

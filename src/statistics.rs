@@ -29,6 +29,18 @@ pub(crate) enum Total {
     Float(f64),
 }
 
+impl Total {
+    /// Equal bit by bit, but for which NaN it is.
+    pub(crate) fn is_same(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Float(one), Self::Float(other)) => {
+                one.to_bits() == other.to_bits() || (one.is_nan() && other.is_nan())
+            }
+            (one, other) => one == other,
+        }
+    }
+}
+
 /// A kind of number that has statistics.
 pub(crate) trait Numeric: Number + Fixed {
     /// The sum of values of one row group, the first of which is row `row`; floats go on from `sum`.
@@ -235,6 +247,19 @@ impl<T: Number> Extremes<T> {
             let max = if value.rank() > max.rank() { *value } else { max };
             self.ends = Some((min, max));
         }
+    }
+
+    /// Takes the extremes of other values, as bits.
+    pub(crate) fn take_known(&mut self, extremes: Option<(u64, u64)>)
+    where
+        T: Fixed,
+    {
+        let Some((min, max)) = extremes else { return };
+        let (least, greatest) = (T::from_bits(min), T::from_bits(max));
+        let (min, max) = self.ends.unwrap_or((least, greatest));
+        let min = if least.rank() < min.rank() { least } else { min };
+        let max = if greatest.rank() > max.rank() { greatest } else { max };
+        self.ends = Some((min, max));
     }
 
     pub(crate) fn ends(&self) -> Option<(T, T)> {

@@ -48,7 +48,10 @@ pub(super) async fn check<D: Disk>(
         checked.notice(dir.join(name), None, what);
     }
     let named = |name: &OsStr| has_log && log::NAMES.iter().any(|log| *log == name);
-    for name in listing.others.iter().filter(|name| !named(name)) {
+    let sealed = |name: &OsStr| {
+        segments.iter().any(|segment| segment.slot().is_none() && segment.path(dir).ends_with(name))
+    };
+    for name in listing.others.iter().filter(|name| !named(name) && !sealed(name)) {
         checked.notice(dir.join(name), None, UNNAMED);
     }
     for slot in listing.slots {

@@ -337,6 +337,12 @@ impl Block {
         Ok(Self { kind, rows, codec, bounds, offset })
     }
 
+    /// Bytes in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let entries = if let Codec::Dictionary { entries } = &self.codec { 8 * entries.len() } else { 0 };
+        size_of::<Self>() + entries + 8 * self.bounds.len()
+    }
+
     /// Bytes of the header.
     pub(crate) fn header_bytes(&self) -> usize {
         self.bounds[0]

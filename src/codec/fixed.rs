@@ -10,6 +10,8 @@ use crate::schema::Kind;
 /// A type of fixed width whose values are encoded in blocks.
 pub(crate) trait Fixed: Copy {
     const KIND: Kind;
+    /// What stands for a null.
+    const ZERO: Self;
 
     fn bits(self) -> u64;
 
@@ -80,9 +82,10 @@ const SIGN_64: u64 = 1 << 63;
 const SIGN_32: u32 = 1 << 31;
 
 macro_rules! fixed {
-    ($($type:ident, $kind:ident, |$value:ident| $to:expr, |$bits:ident| $from:expr;)*) => {$(
+    ($($type:ident, $kind:ident, $zero:expr, |$value:ident| $to:expr, |$bits:ident| $from:expr;)*) => {$(
         impl Fixed for $type {
             const KIND: Kind = Kind::$kind;
+            const ZERO: Self = $zero;
 
             fn bits(self) -> u64 {
                 let $value = self;
@@ -97,13 +100,13 @@ macro_rules! fixed {
 }
 
 fixed! {
-    u64, U64, |value| value, |bits| bits;
-    i64, I64, |value| value.cast_unsigned() ^ SIGN_64, |bits| (bits ^ SIGN_64).cast_signed();
-    f64, F64, |value| value.to_bits(), |bits| f64::from_bits(bits);
-    u32, U32, |value| value.into(), |bits| low(bits);
-    i32, I32, |value| (value.cast_unsigned() ^ SIGN_32).into(), |bits| (low(bits) ^ SIGN_32).cast_signed();
-    f32, F32, |value| value.to_bits().into(), |bits| f32::from_bits(low(bits));
-    bool, Bool, |value| value.into(), |bits| bits != 0;
+    u64, U64, 0, |value| value, |bits| bits;
+    i64, I64, 0, |value| value.cast_unsigned() ^ SIGN_64, |bits| (bits ^ SIGN_64).cast_signed();
+    f64, F64, 0.0, |value| value.to_bits(), |bits| f64::from_bits(bits);
+    u32, U32, 0, |value| value.into(), |bits| low(bits);
+    i32, I32, 0, |value| (value.cast_unsigned() ^ SIGN_32).into(), |bits| (low(bits) ^ SIGN_32).cast_signed();
+    f32, F32, 0.0, |value| value.to_bits().into(), |bits| f32::from_bits(low(bits));
+    bool, Bool, false, |value| value.into(), |bits| bits != 0;
 }
 
 #[expect(

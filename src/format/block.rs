@@ -86,6 +86,11 @@ impl SealedBlock {
         Ok(Self { block, sums, head_bytes, place })
     }
 
+    /// Bytes in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.block.memory_bytes() + 4 * self.sums.len()
+    }
+
     /// What was encoded: rows, vectors, codec.
     pub(crate) fn block(&self) -> &Block {
         &self.block

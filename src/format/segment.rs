@@ -247,6 +247,13 @@ impl Directory {
         self.stream_start(self.streams.len()).next_multiple_of(PAGE as u64)
     }
 
+    /// The padding behind blocks and behind entries.
+    pub(crate) fn gaps(&self, schema: &Schema) -> [Range<u64>; 2] {
+        let blocks = self.stream_start(self.streams.len());
+        let entries = self.entries(self.streams.len() - 1, schema).end;
+        [blocks..self.entries_start(), entries..entries.next_multiple_of(PAGE as u64)]
+    }
+
     /// Where the entries of a file's stream lie.
     pub(crate) fn entries(&self, file: usize, schema: &Schema) -> Range<u64> {
         let bytes = |file: &RawFile| Shape::of(*file, schema).bytes(self.groups.len()) as u64;

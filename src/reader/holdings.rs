@@ -1,10 +1,10 @@
-//! What a reader holds on to: open files, checksums of finished segments, verified chunks.
+//! What a reader holds on to: open files, checksums and indexes of segments, verified chunks and blocks.
 //!
 //! Files are bounded in number, everything else in bytes (`cache_bytes`); what was used least recently goes. The
 //! locks are held for a moment and never over an await.
 //!
 //! Invariant: every byte in here has been verified.
-//! Not here: which bytes are wanted (`fetch`, `scan`).
+//! Not here: which bytes are wanted (`fetch`, `scan`), what is in sealed segments (`sealed`).
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io;
@@ -15,10 +15,12 @@ use std::task::{Context, Poll, ready};
 
 use lru::LruCache;
 
+use super::sealed::Encoded;
 use crate::disk::{Disk, Exact, File, Mode, PAGE, ReadExact, TRANSFER_BYTES_MAX, read_exact};
 use crate::error::{Error, Result};
 use crate::format::crc32c;
 use crate::format::manifest::Finished;
+use crate::format::segment::{Directory, Entries};
 use crate::format::sums::{self, Home, Sums};
 use crate::segment::read::{Body, CHUNK_BYTES, Loaded, RawSegment, Run};
 use crate::store::shared::Shared;
@@ -33,18 +35,25 @@ pub(crate) struct Handle<F> {
     file: Arc<F>,
 }
 
-/// A chunk of a raw file, by segment number, file and chunk number; or a segment's checksums.
+/// A chunk of a raw file, by segment number, file and chunk number, or a segment's checksums; of a sealed segment
+/// its directory, the entries of a stream, a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
     Chunk { segment: u64, file: usize, chunk: u64 },
     Sums { segment: u64 },
+    Directory { segment: u64 },
+    Entries { segment: u64, file: usize },
+    Block { segment: u64, file: usize, group: usize },
 }
 
 #[derive(Clone)]
-enum Entry {
+pub(super) enum Entry {
     /// Those of the chunk's bytes that were below D.
     Chunk(Arc<[u8]>),
     Sums(Arc<Sums>),
+    Directory(Arc<Directory>),
+    Entries(Arc<Entries>),
+    Block(Arc<Encoded>),
 }
 
 impl Entry {
@@ -54,6 +63,9 @@ impl Entry {
             Entry::Sums(sums) => {
                 sums.files.iter().map(|file| 4 * file.len()).sum::<usize>() + 8 * sums.first_keys.len()
             }
+            Entry::Directory(directory) => directory.memory_bytes(),
+            Entry::Entries(entries) => entries.memory_bytes(),
+            Entry::Block(block) => block.memory_bytes(),
         }
     }
 }
@@ -79,9 +91,9 @@ impl Cache {
     }
 }
 
-/// Open files by segment number and file. Hashed without a seed: they are closed in the order of their hashes,
+/// Open files by segment number and, of a raw segment, file. Hashed without a seed: they are closed in the order of their hashes,
 /// and a simulated world must be the same for the same seed.
-type Handles<F> = LruCache<(u64, usize), Arc<Handle<F>>, BuildHasherDefault<DefaultHasher>>;
+type Handles<F> = LruCache<(u64, Option<usize>), Arc<Handle<F>>, BuildHasherDefault<DefaultHasher>>;
 
 /// What a reader holds on to.
 pub(crate) struct Holdings<D: Disk> {
@@ -108,13 +120,22 @@ impl<D: Disk> Holdings<D> {
 
     /// One of a segment's files, opened if need be. One that is shorter than it must be is damage.
     pub(crate) async fn handle(&self, segment: &RawSegment, file: usize) -> Result<Arc<Handle<D::File>>> {
-        let key = (segment.number(), file);
+        let Shared { dir, schema, .. } = &*self.shared;
+        let path = || segment.file_path(dir, schema, file);
+        self.opened((segment.number(), Some(file)), path, segment.file_end(file)).await
+    }
+
+    /// A file that must hold `end` bytes at least: of a raw segment this one, of a sealed one the only one.
+    pub(super) async fn opened(
+        &self,
+        key: (u64, Option<usize>),
+        path: impl FnOnce() -> PathBuf,
+        end: u64,
+    ) -> Result<Arc<Handle<D::File>>> {
         if let Some(handle) = lock(&self.handles).get(&key) {
             return Ok(Arc::clone(handle));
         }
-        let Shared { disk, dir, schema, .. } = &*self.shared;
-        let end = segment.file_end(file);
-        let handle = Arc::new(Handle::open(disk, segment.file_path(dir, schema, file), end).await?);
+        let handle = Arc::new(Handle::open(&self.shared.disk, path(), end).await?);
         let evicted = {
             let mut handles = lock(&self.handles);
             let replaced = handles.push(key, Arc::clone(&handle));
@@ -134,17 +155,13 @@ impl<D: Disk> Holdings<D> {
         };
         let finished = Arc::clone(finished);
         let key = Key::Sums { segment: finished.number };
-        let known = match lock(&self.cache).entries.get(&key) {
-            Some(Entry::Sums(sums)) => Some(Arc::clone(sums)),
-            _ => None,
-        };
         let path = segment.path(&self.shared.dir).join("sums");
-        let sums = match known {
-            Some(sums) => sums,
-            None => {
+        let sums = match self.kept(key) {
+            Some(Entry::Sums(sums)) => sums,
+            _ => {
                 let home = Home { segment: finished.number, slot: finished.slot };
                 let sums = Arc::new(self.read_sums(path.clone(), home, &finished).await?);
-                lock(&self.cache).put(key, Entry::Sums(Arc::clone(&sums)));
+                self.put(key, Entry::Sums(Arc::clone(&sums)));
                 sums
             }
         };
@@ -178,9 +195,20 @@ impl<D: Disk> Holdings<D> {
 
     /// A chunk that is kept, if it holds the bytes below `len`.
     pub(crate) fn chunk(&self, key: Key, len: usize) -> Option<Arc<[u8]>> {
-        match lock(&self.cache).entries.get(&key) {
-            Some(Entry::Chunk(bytes)) if bytes.len() >= len => Some(Arc::clone(bytes)),
+        match self.kept(key) {
+            Some(Entry::Chunk(bytes)) if bytes.len() >= len => Some(bytes),
             _ => None,
+        }
+    }
+
+    pub(super) fn kept(&self, key: Key) -> Option<Entry> {
+        lock(&self.cache).entries.get(&key).cloned()
+    }
+
+    pub(super) fn put(&self, key: Key, entry: Entry) {
+        let mut cache = lock(&self.cache);
+        if entry.bytes() <= cache.bytes_max {
+            cache.put(key, entry);
         }
     }
 
@@ -196,7 +224,7 @@ impl<D: Disk> Holdings<D> {
     }
 }
 
-fn refused(action: &'static str, path: &Path, offset: u64, error: io::Error) -> Error {
+pub(super) fn refused(action: &'static str, path: &Path, offset: u64, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::corrupt(path, 0, "the manifest names this file; it is missing"),
         io::ErrorKind::UnexpectedEof => {
@@ -233,7 +261,15 @@ impl<F: File> Handle<F> {
         }
     }
 
-    async fn read(&self, offset: u64, len: usize) -> Result<Exact<F::Bytes>> {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn file(&self) -> &Arc<F> {
+        &self.file
+    }
+
+    pub(super) async fn read(&self, offset: u64, len: usize) -> Result<Exact<F::Bytes>> {
         debug_assert!(offset.is_multiple_of(PAGE as u64) && len.is_multiple_of(PAGE));
         let read = read_exact(&*self.file, offset, len).await;
         read.map_err(|error| refused("read", &self.path, offset, error))

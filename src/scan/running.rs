@@ -13,13 +13,15 @@ use futures::future::try_join_all;
 
 use super::ahead::Ahead;
 use super::feed::{Direction, Feed};
+use super::sealed::{self, Sealed};
 use super::window::{Layout, Window, range_of_rows};
 use super::{Ask, Pick};
 use crate::batch::Batch;
 use crate::disk::Disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::reader::fetch::Want;
 use crate::reader::holdings::HANDLES_MAX;
+use crate::reader::rows::{Keys, Rows};
 use crate::reader::{Reader, check_columns};
 use crate::schema::ColumnId;
 use crate::seek::{Edge, Finder};
@@ -31,8 +33,11 @@ pub(super) struct Running<D: Disk> {
     layout: Layout,
     /// Behind which keys the rows begin and end.
     edges: [Option<Edge>; 2],
-    /// Rows that are in no part yet.
+    /// Rows of raw segments that are in no part yet.
     left: Range<u64>,
+    /// Rows of sealed segments, all of which are before the raw ones.
+    sealed: Sealed<D>,
+    columns: Vec<ColumnId>,
     ahead: Ahead<D>,
     /// The part behind cannot be opened: that is told when the ones before it are done.
     is_blocked: bool,
@@ -55,15 +60,11 @@ impl<D: Disk> Running<D> {
     pub(super) async fn begin(reader: &Reader<D>, at: &Snapshot, ask: &Ask) -> Result<Self> {
         let shared = &reader.holdings.shared;
         at.check(shared)?;
-        let all: Vec<ColumnId>;
         let columns = match &ask.columns {
-            Some(columns) => columns,
-            None => {
-                all = (0..).map(ColumnId).take(shared.schema.columns().len()).collect();
-                &all
-            }
+            Some(columns) => columns.clone(),
+            None => (0..).map(ColumnId).take(shared.schema.columns().len()).collect(),
         };
-        check_columns(&shared.schema, columns)?;
+        check_columns(&shared.schema, &columns)?;
         let mut finder = Finder::new(&reader.holdings, at);
         let mut left = ask.rows.start..ask.rows.end.min(at.rows());
         let mut edges = ask.edges;
@@ -81,10 +82,14 @@ impl<D: Disk> Running<D> {
             Direction::Forward => left.end = left.end.min(left.start.saturating_add(ask.limit)),
             Direction::Reverse => left.start = left.start.max(left.end.saturating_sub(ask.limit)),
         }
+        let raw = at.first_raw_row();
+        let sealed = left.start.min(raw)..left.end.min(raw);
         Ok(Self {
-            layout: Layout::new(&shared.schema, columns, ask.with_keys || ask.pick == Pick::Interval),
+            layout: Layout::new(&shared.schema, &columns, ask.wants_keys()),
             edges,
-            left,
+            sealed: Sealed::new(sealed, shared.options.reads_in_flight),
+            left: left.start.max(raw)..left.end.max(raw),
+            columns,
             ahead: Ahead::new(shared.options.reads_in_flight),
             is_blocked: false,
             last_key: None,
@@ -97,16 +102,64 @@ impl<D: Disk> Running<D> {
         at: &Snapshot,
         ask: &Ask,
     ) -> Result<Option<Batch>> {
+        let is_raw_done = self.ahead.parts.is_empty() && self.left.is_empty();
+        let is_sealed_next = match ask.direction {
+            Direction::Forward => !self.sealed.is_empty(),
+            Direction::Reverse => is_raw_done,
+        };
+        if is_sealed_next {
+            return match self.sealed.is_empty() {
+                true => Ok(None),
+                false => self.sealed_batch(reader, at, ask).await.map(Some),
+            };
+        }
+        if is_raw_done {
+            return Ok(None);
+        }
         if self.ahead.parts.is_empty() {
-            if self.left.is_empty() {
-                return Ok(None);
-            }
             self.open(reader, at, ask).await?;
         }
         self.open_ahead(reader, at, ask).await;
         let batch = self.batch(reader, at, ask).await?;
         self.ahead.go_on().await;
         Ok(Some(batch))
+    }
+
+    /// The next rows of sealed segments.
+    async fn sealed_batch(&mut self, reader: &Reader<D>, at: &Snapshot, ask: &Ask) -> Result<Batch> {
+        let keys = if ask.wants_keys() { Keys::Wanted } else { Keys::Unwanted };
+        let of_sealed = sealed::Ask { columns: &self.columns, keys, direction: ask.direction };
+        let rows_max = self.layout.rows_max(ask.batch_rows);
+        let (rows, group, Rows { keys, columns }) =
+            self.sealed.next(reader, at, &of_sealed, rows_max).await?;
+        check_keys(self.edges, ask.direction, self.last_key, &keys).map_err(|what| {
+            let segment = at.segment(at.segment_of(rows.start));
+            Error::corrupt(&segment.path(&reader.holdings.shared.dir), 0, what)
+        })?;
+        let len = usize::try_from(rows.end - rows.start).unwrap_or(usize::MAX);
+        let batch = self.finish(reader, at, ask, Batch::new(rows.start, len, keys, columns)).await?;
+        self.sealed.consume(&rows, group, ask.direction);
+        self.sealed.go_on(reader).await;
+        Ok(batch)
+    }
+
+    /// A batch as it is handed out.
+    async fn finish(
+        &mut self,
+        reader: &Reader<D>,
+        at: &Snapshot,
+        ask: &Ask,
+        mut batch: Batch,
+    ) -> Result<Batch> {
+        if ask.pick == Pick::Interval {
+            let first_row = batch.row(0).unwrap_or(0);
+            batch.set_previous_key(Finder::new(&reader.holdings, at).previous_key(first_row).await?);
+        }
+        if ask.direction == Direction::Reverse {
+            batch = batch.reversed();
+        }
+        self.last_key = batch.keys().last().copied().or(self.last_key);
+        Ok(batch)
     }
 
     /// Opens the parts that will be needed soon, for as long as all that lies in those before has been asked for.
@@ -222,16 +275,9 @@ impl<D: Disk> Running<D> {
         let columns = window.columns(ahead, bounds).map_err(damaged)?;
         let first_row = segment.segment.rows.start + window.rows.start;
         let len = usize::try_from(window.rows.end - window.rows.start).unwrap_or(usize::MAX);
-        let mut batch = Batch::new(first_row, len, keys, columns);
-        if ask.pick == Pick::Interval {
-            batch.set_previous_key(Finder::new(&reader.holdings, at).previous_key(first_row).await?);
-        }
-        if ask.direction == Direction::Reverse {
-            batch = batch.reversed();
-        }
-        self.last_key = batch.keys().last().copied().or(self.last_key);
-        let done = window.done(reader.schema(), ask.direction);
-        let rows = window.rows;
+        let batch = Batch::new(first_row, len, keys, columns);
+        let (done, rows) = (window.done(reader.schema(), ask.direction), window.rows);
+        let batch = self.finish(reader, at, ask, batch).await?;
         self.consume(&rows, &done, ask.direction);
         Ok(batch)
     }

@@ -1,0 +1,270 @@
+//! Rows of a sealed segment: which blocks the chosen columns need in a row group, and what they become.
+//!
+//! Keys that are evenly spaced need no block, and neither do flags of nulls that are all the same, nor values that are
+//! all null.
+//!
+//! Not here: bringing blocks (`sealed`, `scan`).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::holdings::Holdings;
+use super::sealed::{self, Encoded, Opened};
+use crate::batch::{Data, Vector};
+use crate::codec::VECTOR;
+use crate::codec::block::Scratch;
+use crate::codec::fixed::Fixed;
+use crate::disk::{Disk, TRANSFER_BYTES_MAX};
+use crate::error::{Malformed, Result};
+use crate::format::segment::{Entries, Entry, Spacing};
+use crate::schema::{ColumnId, Kind};
+use crate::statistics::LANES;
+
+/// The streams that some columns need, with their entries.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    pub(crate) opened: Arc<Opened>,
+    pub(crate) all: Vec<Stream>,
+    /// Which of them are the keys, where any are needed.
+    keys: Option<usize>,
+    columns: Vec<Chosen>,
+}
+
+/// Of a raw file's values.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) file: usize,
+    pub(crate) entries: Arc<Entries>,
+}
+
+/// A column, and which of the streams are its own.
+#[derive(Clone, Copy, Debug)]
+struct Chosen {
+    id: ColumnId,
+    kind: Kind,
+    data: usize,
+    nulls: Option<usize>,
+}
+
+/// Rows of one row group.
+pub(crate) struct Rows {
+    /// Empty where they were not asked for.
+    pub(crate) keys: Vec<u64>,
+    pub(crate) columns: Vec<(ColumnId, Vector)>,
+}
+
+/// Whether keys are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    Wanted,
+    Unwanted,
+}
+
+impl Streams {
+    /// Those of the chosen columns, for rows of these row groups.
+    pub(crate) async fn load<D: Disk>(
+        holdings: &Holdings<D>,
+        opened: Arc<Opened>,
+        columns: &[ColumnId],
+        keys: Keys,
+        groups: Range<usize>,
+    ) -> Result<Self> {
+        let schema = &holdings.shared.schema;
+        let uneven = opened.directory.groups[groups].iter().any(|group| group.spacing == Spacing::Uneven);
+        let mut files = Vec::new();
+        let mut add = |file: usize| {
+            files.push(file);
+            files.len() - 1
+        };
+        let keys = (keys == Keys::Wanted && uneven).then(|| add(0));
+        let chosen = |id: &ColumnId| {
+            let places = schema.places(*id);
+            let (data, nulls) = (add(places.data), places.nulls.map(&mut add));
+            Chosen { id: *id, kind: schema.columns()[id.index()].kind(), data, nulls }
+        };
+        let columns = columns.iter().map(chosen).collect();
+        let entries = try_join_all(files.iter().map(|file| holdings.entries(&opened, *file))).await?;
+        let all = files.into_iter().zip(entries).map(|(file, entries)| Stream { file, entries }).collect();
+        Ok(Self { opened, all, keys, columns })
+    }
+
+    /// Whether a stream's block of a row group is needed.
+    pub(crate) fn needs(&self, stream: usize, group: usize) -> bool {
+        if self.keys == Some(stream) {
+            return self.opened.directory.groups[group].spacing == Spacing::Uneven;
+        }
+        let is_null = |column: &&Chosen| column.data == stream && self.nulls(column, group) == Flags::All;
+        self.all[stream].entries.get(group).block.is_some()
+            && !self.columns.iter().any(|column| is_null(&column))
+    }
+
+    /// What is known of the only column's values in a row group, and how many of them are null.
+    pub(crate) fn statistics(&self, group: usize) -> (Entry, u16) {
+        let column = &self.columns[0];
+        let nulls = column.nulls.map_or(0, |nulls| self.all[nulls].entries.get(group).nulls);
+        (self.all[column.data].entries.get(group), nulls)
+    }
+
+    /// Whether the only column is one of floats.
+    pub(crate) fn has_lanes(&self) -> bool {
+        matches!(self.columns[0].kind, Kind::F64 | Kind::F32)
+    }
+
+    /// The sums of the only column's values that go on behind the segment.
+    pub(crate) fn lanes(&self) -> [f64; LANES] {
+        self.all[self.columns[0].data].entries.lanes()
+    }
+
+    /// Where the blocks of these row groups lie.
+    pub(crate) fn range(&self, stream: usize, groups: &Range<usize>) -> Range<u64> {
+        let entries = &self.all[stream].entries;
+        entries.block(groups.start).start..entries.block(groups.end - 1).end
+    }
+
+    /// Whether one read may bring the block of a row group together with those of the ones before it.
+    pub(crate) fn is_one_read(&self, stream: usize, before: &Range<usize>, group: usize) -> bool {
+        let pages = sealed::pages(&self.range(stream, &(before.start..group + 1)));
+        before.end == group && pages.end - pages.start <= TRANSFER_BYTES_MAX as u64
+    }
+
+    fn nulls(&self, column: &Chosen, group: usize) -> Flags {
+        let Some(nulls) = column.nulls else { return Flags::None };
+        let rows = self.opened.directory.rows_of(group);
+        match u64::from(self.all[nulls].entries.get(group).nulls) {
+            0 => Flags::None,
+            nulls if nulls == rows.end - rows.start => Flags::All,
+            _ => Flags::Some,
+        }
+    }
+
+    /// Rows of a row group, its blocks read together.
+    pub(crate) async fn read<D: Disk>(
+        &self,
+        holdings: &Holdings<D>,
+        group: usize,
+        rows: &Range<u64>,
+        keys: Keys,
+    ) -> Result<Rows> {
+        let reads_max = holdings.shared.options.reads_in_flight.max(1);
+        let block = async |stream: usize| match self.needs(stream, group) {
+            true => {
+                let Stream { file, entries } = &self.all[stream];
+                holdings.block(&self.opened, entries, *file, group).await.map(Some)
+            }
+            false => Ok(None),
+        };
+        let blocks = stream::iter(0..self.all.len()).map(block).buffered(reads_max);
+        let blocks: Vec<Option<Arc<Encoded>>> = blocks.try_collect().await?;
+        let decoded = self.decode(group, rows, keys, &blocks, &mut Scratch::default());
+        decoded.map_err(|malformed| malformed.at(&self.opened.segment.path(&holdings.shared.dir)))
+    }
+
+    /// Rows of a row group from its blocks, one for each stream that needs one.
+    pub(crate) fn decode(
+        &self,
+        group: usize,
+        rows: &Range<u64>,
+        keys: Keys,
+        blocks: &[Option<Arc<Encoded>>],
+        scratch: &mut Scratch,
+    ) -> Result<Rows, Malformed> {
+        let first = self.opened.directory.rows_of(group).start;
+        let place = |row: u64| usize::try_from(row - first).unwrap_or(usize::MAX);
+        let within = place(rows.start)..place(rows.end);
+        let keys = match keys {
+            Keys::Wanted => self.decode_keys(group, within.clone(), blocks, scratch)?,
+            Keys::Unwanted => Vec::new(),
+        };
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            let nulls = match self.nulls(column, group) {
+                Flags::None => None,
+                Flags::All => Some(vec![true; within.len()]),
+                Flags::Some => {
+                    let nulls: Vec<bool> =
+                        values(column.nulls.and_then(|nulls| blocks[nulls].as_deref()), &within, scratch)?;
+                    nulls.contains(&true).then_some(nulls)
+                }
+            };
+            let vector = vector(column.kind, blocks[column.data].as_deref(), &within, nulls, scratch)?;
+            if !vector.has_empty_nulls() {
+                return Err(self.contradiction(Some(column.data), group, "the bytes of a null are zero"));
+            }
+            columns.push((column.id, vector));
+        }
+        Ok(Rows { keys, columns })
+    }
+
+    fn decode_keys(
+        &self,
+        group: usize,
+        within: Range<usize>,
+        blocks: &[Option<Arc<Encoded>>],
+        scratch: &mut Scratch,
+    ) -> Result<Vec<u64>, Malformed> {
+        let rows = self.opened.directory.rows_of(group);
+        let described = self.opened.directory.groups[group];
+        if let Some(step) = described.step(rows.end - rows.start) {
+            return Ok(within.map(|row| described.first_key + step * row as u64).collect());
+        }
+        let keys: Vec<u64> = values(self.keys.and_then(|keys| blocks[keys].as_deref()), &within, scratch)?;
+        let (first, last) = (keys.first().copied(), keys.last().copied());
+        let inside = first.is_none_or(|key| key >= described.first_key)
+            && last.is_none_or(|key| key <= described.last_key);
+        if !inside || !keys.is_sorted() {
+            return Err(self.contradiction(self.keys, group, "the keys of a block contradict the directory"));
+        }
+        Ok(keys)
+    }
+
+    /// Of a block whose checksums are right.
+    fn contradiction(&self, stream: Option<usize>, group: usize, what: &'static str) -> Malformed {
+        let offset = stream.map_or(0, |stream| self.all[stream].entries.block(group).start);
+        Malformed::new(offset, what)
+    }
+}
+
+/// How many rows of a row group are null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flags {
+    None,
+    Some,
+    All,
+}
+
+/// Values of a block; zeros where none is needed.
+fn values<T: Fixed>(
+    block: Option<&Encoded>,
+    rows: &Range<usize>,
+    scratch: &mut Scratch,
+) -> Result<Vec<T>, Malformed> {
+    let Some(block) = block else { return Ok(vec![T::ZERO; rows.len()]) };
+    // Vectors are decoded whole, also where they are not wanted whole.
+    let whole = rows.start.is_multiple_of(VECTOR) && rows.len().is_multiple_of(VECTOR);
+    let mut values = Vec::with_capacity(rows.len() + if whole { 0 } else { VECTOR });
+    block.decode(rows.clone(), scratch, &mut values)?;
+    Ok(values)
+}
+
+fn vector(
+    kind: Kind,
+    block: Option<&Encoded>,
+    rows: &Range<usize>,
+    nulls: Option<Vec<bool>>,
+    scratch: &mut Scratch,
+) -> Result<Vector, Malformed> {
+    let data = match kind {
+        Kind::U64 => Data::U64(values(block, rows, scratch)?),
+        Kind::I64 => Data::I64(values(block, rows, scratch)?),
+        Kind::F64 => Data::F64(values(block, rows, scratch)?),
+        Kind::U32 => Data::U32(values(block, rows, scratch)?),
+        Kind::I32 => Data::I32(values(block, rows, scratch)?),
+        Kind::F32 => Data::F32(values(block, rows, scratch)?),
+        Kind::Bool => Data::Bool(values(block, rows, scratch)?),
+        Kind::Bytes | Kind::Text => unreachable!("bytes and text are brought by themselves"),
+    };
+    Ok(Vector::new(data, nulls))
+}

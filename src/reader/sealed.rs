@@ -1,0 +1,278 @@
+//! Sealed segments, read back: directory, entries and blocks, each loaded when it is asked for, and kept encoded.
+//!
+//! Invariant: what is handed out has been verified: the directory by the manifest, entries by the directory, the head
+//! of a block by itself, its vectors by the head.
+//!
+//! Not here: what the bytes mean (`format::segment`, `format::block`), rows of a batch (`rows`).
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use super::holdings::{Entry, Handle, Holdings, Key, refused};
+use crate::codec::VECTOR;
+use crate::codec::block::Scratch;
+use crate::codec::fixed::Fixed;
+use crate::disk::{Disk, Exact, File, PAGE, ReadExact, TRANSFER_BYTES_MAX, read_exact};
+use crate::error::{Error, Malformed, Result};
+use crate::format::block::{BlockPlace, SealedBlock};
+use crate::format::crc32c;
+use crate::format::segment::{Directory, Entries, Home, Shape, directory_bytes};
+use crate::segment::SealedSegment;
+
+/// A sealed segment that can be read: with its directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Opened {
+    pub(crate) segment: SealedSegment,
+    pub(crate) directory: Arc<Directory>,
+}
+
+/// A block, whole and verified.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    block: SealedBlock,
+    bytes: Box<[u8]>,
+}
+
+impl Encoded {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes.len() + self.block.memory_bytes()
+    }
+
+    /// Verifies all of a block: head and vectors.
+    pub(crate) fn verified(
+        bytes: &[u8],
+        shape: Shape,
+        rows: usize,
+        place: BlockPlace,
+        holdings: &crate::format::StoreId,
+    ) -> Result<Self, Malformed> {
+        let block = SealedBlock::parse(bytes, shape.kind(), rows, place, holdings)?;
+        if block.bytes() != bytes.len() {
+            let what = "a block is not as long as the index says";
+            return Err(Malformed::new(place.offset, what));
+        }
+        for index in 0..block.block().vectors_with_bytes() {
+            block.verify(index, &bytes[block.vector(index)])?;
+        }
+        Ok(Self { block, bytes: bytes.into() })
+    }
+
+    /// Appends the values of some of the block's rows.
+    pub(crate) fn decode<T: Fixed>(
+        &self,
+        rows: Range<usize>,
+        scratch: &mut Scratch,
+        values: &mut Vec<T>,
+    ) -> Result<(), Malformed> {
+        let mut row = rows.start;
+        while row < rows.end {
+            let index = row / VECTOR;
+            let (start, end) = (index * VECTOR, (index + 1) * VECTOR);
+            let before = values.len();
+            let bytes = &self.bytes[self.block.vector(index)];
+            self.block.block().decode_vector(index, bytes, scratch, values)?;
+            // Of the first and the last vector some values may not be wanted.
+            values.truncate(before + rows.end.min(end) - start);
+            values.drain(before..before + row - start);
+            row = end;
+        }
+        Ok(())
+    }
+
+    /// What the codec is called.
+    pub(crate) fn codec(&self) -> &'static str {
+        self.block.block().codec()
+    }
+}
+
+impl Opened {
+    /// Rows of a row group that the snapshot sees.
+    pub(crate) fn rows_of(&self, group: usize) -> Range<u64> {
+        let rows = self.directory.rows_of(group);
+        rows.start..rows.end.min(self.segment.rows.end)
+    }
+
+    /// The row groups that hold these rows of it.
+    pub(crate) fn groups(&self, rows: &Range<u64>) -> Range<usize> {
+        if rows.is_empty() {
+            return 0..0;
+        }
+        self.directory.group_of(rows.start)..self.directory.group_of(rows.end - 1) + 1
+    }
+
+    fn home<'a, D: Disk>(&self, holdings: &'a Holdings<D>) -> Home<'a> {
+        home(holdings, self.segment.sealed.number)
+    }
+}
+
+fn home<D: Disk>(holdings: &Holdings<D>, segment: u64) -> Home<'_> {
+    Home { segment, store: &holdings.shared.id, schema: &holdings.shared.schema }
+}
+
+impl<D: Disk> Holdings<D> {
+    /// The file of a sealed segment.
+    pub(crate) async fn sealed_handle(&self, segment: &SealedSegment) -> Result<Arc<Handle<D::File>>> {
+        let path = || segment.path(&self.shared.dir);
+        self.opened((segment.sealed.number, None), path, segment.sealed.bytes).await
+    }
+
+    /// A sealed segment with its directory.
+    pub(crate) async fn open_sealed(&self, segment: SealedSegment) -> Result<Arc<Opened>> {
+        let sealed = &segment.sealed;
+        let key = Key::Directory { segment: sealed.number };
+        if let Some(Entry::Directory(directory)) = self.kept(key) {
+            return Ok(Arc::new(Opened { segment, directory }));
+        }
+        let rows = sealed.first_row..sealed.first_row + sealed.rows;
+        let path = segment.path(&self.shared.dir);
+        let len = directory_bytes(&rows, &self.shared.schema).filter(|len| *len <= sealed.bytes);
+        let Some(len) = len else {
+            return Err(Error::corrupt(&path, 0, "the manifest names a file too short for its directory"));
+        };
+        let handle = self.sealed_handle(&segment).await?;
+        let start = sealed.bytes - len;
+        let sheet = read_bytes(&handle, start..sealed.bytes).await?;
+        let decoded = Directory::decode(&sheet, home(self, sealed.number), sealed.bytes);
+        let directory = Arc::new(decoded.map_err(|malformed| malformed.at(&path))?);
+        let keys = (directory.groups.first(), directory.groups.last());
+        let named = keys.0.map(|group| group.first_key) == Some(sealed.first_key)
+            && keys.1.map(|group| group.last_key) == Some(sealed.last_key);
+        if crc32c(&sheet) != sealed.directory_sum || directory.rows != rows || !named {
+            return Err(Error::corrupt(&path, start, "this is not the directory that the manifest names"));
+        }
+        self.put(key, Entry::Directory(Arc::clone(&directory)));
+        Ok(Arc::new(Opened { segment, directory }))
+    }
+
+    /// The entries of one of its streams.
+    pub(crate) async fn entries(&self, opened: &Opened, file: usize) -> Result<Arc<Entries>> {
+        let number = opened.segment.sealed.number;
+        let key = Key::Entries { segment: number, file };
+        if let Some(Entry::Entries(entries)) = self.kept(key) {
+            return Ok(entries);
+        }
+        let handle = self.sealed_handle(&opened.segment).await?;
+        let schema = &self.shared.schema;
+        let bytes = read_bytes(&handle, opened.directory.entries(file, schema)).await?;
+        let entries = Entries::decode(bytes, &opened.directory, file, schema);
+        let entries = Arc::new(entries.map_err(|malformed| malformed.at(handle.path()))?);
+        self.put(key, Entry::Entries(Arc::clone(&entries)));
+        Ok(entries)
+    }
+
+    /// Bytes of the file, as they are.
+    pub(crate) async fn bytes(&self, segment: &SealedSegment, range: Range<u64>) -> Result<Vec<u8>> {
+        read_bytes(&*self.sealed_handle(segment).await?, range).await
+    }
+
+    /// A block that is kept.
+    pub(crate) fn kept_block(&self, opened: &Opened, file: usize, group: usize) -> Option<Arc<Encoded>> {
+        let key = Key::Block { segment: opened.segment.sealed.number, file, group };
+        match self.kept(key) {
+            Some(Entry::Block(block)) => Some(block),
+            _ => None,
+        }
+    }
+
+    /// The block of a stream's row group, which there is.
+    pub(crate) async fn block(
+        &self,
+        opened: &Opened,
+        entries: &Entries,
+        file: usize,
+        group: usize,
+    ) -> Result<Arc<Encoded>> {
+        if let Some(block) = self.kept_block(opened, file, group) {
+            return Ok(block);
+        }
+        let range = entries.block(group);
+        let handle = self.sealed_handle(&opened.segment).await?;
+        let bytes = read_bytes(&handle, range).await?;
+        self.take_block(opened, entries, file, group, &bytes)
+    }
+
+    /// Verifies the bytes of a block, and keeps it.
+    pub(crate) fn take_block(
+        &self,
+        opened: &Opened,
+        entries: &Entries,
+        file: usize,
+        group: usize,
+        bytes: &[u8],
+    ) -> Result<Arc<Encoded>> {
+        let segment = opened.segment.sealed.number;
+        let rows = opened.directory.rows_of(group);
+        let rows = usize::try_from(rows.end - rows.start).unwrap_or(usize::MAX);
+        let place = BlockPlace { segment, offset: entries.block(group).start };
+        let Home { store, .. } = opened.home(self);
+        let encoded = Encoded::verified(bytes, entries.shape(), rows, place, store);
+        let encoded = encoded.map_err(|malformed| malformed.at(&opened.segment.path(&self.shared.dir)))?;
+        let encoded = Arc::new(encoded);
+        self.put(Key::Block { segment, file, group }, Entry::Block(Arc::clone(&encoded)));
+        Ok(encoded)
+    }
+}
+
+/// The pages that hold these bytes.
+pub(crate) fn pages(range: &Range<u64>) -> Range<u64> {
+    let page = PAGE as u64;
+    range.start / page * page..range.end.next_multiple_of(page)
+}
+
+/// Bytes of a file that was opened to hold them.
+async fn read_bytes<F: File>(handle: &Handle<F>, range: Range<u64>) -> Result<Vec<u8>> {
+    let pages = pages(&range);
+    let mut bytes = Vec::new();
+    let mut at = pages.start;
+    while at < pages.end {
+        let len = usize::try_from(pages.end - at).unwrap_or(usize::MAX).min(TRANSFER_BYTES_MAX);
+        bytes.extend_from_slice(&handle.read(at, len).await?);
+        at += len as u64;
+    }
+    let skipped = usize::try_from(range.start - pages.start).unwrap_or(usize::MAX);
+    bytes.truncate(skipped + usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
+    bytes.drain(..skipped);
+    Ok(bytes)
+}
+
+/// One read on its way, of at most 1 MiB, and whose it is. It borrows nothing: a scan keeps some between its batches.
+#[must_use = "nothing is read before it is polled"]
+pub(crate) struct Reading<F: File, T> {
+    read: ReadExact<F, Arc<F>>,
+    handle: Arc<Handle<F>>,
+    range: Range<u64>,
+    /// Taken when it is ready.
+    whose: Option<T>,
+}
+
+/// What a read brought: the bytes from the start of its first page on.
+pub(crate) struct Brought<F: File, T> {
+    pub(crate) start: u64,
+    pub(crate) whose: T,
+    pub(crate) bytes: Result<Exact<F::Bytes>>,
+}
+
+impl<F: File, T> Reading<F, T> {
+    /// Of the pages that hold these bytes.
+    pub(crate) fn new(handle: Arc<Handle<F>>, range: &Range<u64>, whose: T) -> Self {
+        let range = pages(range);
+        let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let read = read_exact(Arc::clone(handle.file()), range.start, len);
+        Self { read, handle, range, whose: Some(whose) }
+    }
+}
+
+impl<F: File, T: Unpin> Future for Reading<F, T> {
+    type Output = Brought<F, T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let read = ready!(Pin::new(&mut this.read).poll(context));
+        let Some(whose) = this.whose.take() else { unreachable!("it was ready before") };
+        let start = this.range.start;
+        let bytes = read.map_err(|error| refused("read", this.handle.path(), start, error));
+        Poll::Ready(Brought { start, whose, bytes })
+    }
+}

@@ -1,0 +1,342 @@
+//! The rows of sealed segments on their way: blocks read ahead, some row groups of a segment at a time.
+//!
+//! A *portion* is as many row groups as fit a share of the memory that a scan may use; while one is handed out the next
+//! ones are being read. Blocks that the reader still keeps are not read again; those that are missing are read
+//! together where they lie together, up to 1 MiB.
+//!
+//! Invariant: a future dropped at any await has changed nothing but what is held in memory.
+//! Not here: rows of raw segments (`ahead`), what blocks become (`reader::rows`).
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use super::feed::Direction;
+use crate::codec::block::Scratch;
+use crate::disk::{Disk, TRANSFER_BYTES_MAX};
+use crate::error::{Error, Result};
+use crate::reader::Reader;
+use crate::reader::holdings::Handle;
+use crate::reader::rows::{Keys, Rows, Stream, Streams};
+use crate::reader::sealed::{Brought, Encoded, Reading};
+use crate::schema::ColumnId;
+use crate::segment::Segment;
+use crate::snapshot::Snapshot;
+
+/// Portions at hand or being read.
+const PORTIONS_MAX: usize = 3;
+/// Bytes of the first portion: the first batch should not wait for much.
+const PORTION_BYTES_MIN: u64 = 256 << 10;
+
+/// What a scan wants of sealed segments.
+pub(super) struct Ask<'a> {
+    pub(super) columns: &'a [ColumnId],
+    pub(super) keys: Keys,
+    pub(super) direction: Direction,
+}
+
+/// Rows of sealed segments, on their way.
+pub(super) struct Sealed<D: Disk> {
+    /// Rows that are in no portion yet.
+    pub(super) left: Range<u64>,
+    portions: VecDeque<Portion<D>>,
+    in_flight: FuturesUnordered<Reading<D::File, Span>>,
+    reads_max: usize,
+    begun: u64,
+    /// The portion behind cannot be opened: that is told when the ones before it are done.
+    is_blocked: bool,
+    scratch: Scratch,
+}
+
+/// Some row groups of one segment.
+struct Portion<D: Disk> {
+    number: u64,
+    streams: Streams,
+    handle: Arc<Handle<D::File>>,
+    /// Those that have not been handed out.
+    rows: Range<u64>,
+    groups: Range<usize>,
+    /// For each stream and row group.
+    blocks: Vec<Vec<Block>>,
+    unread: VecDeque<Span>,
+}
+
+#[derive(Clone)]
+enum Block {
+    /// None is needed.
+    None,
+    Coming,
+    Here(Arc<Encoded>),
+    Failed(Error),
+}
+
+/// Blocks of one stream that lie together.
+#[derive(Clone, Debug)]
+struct Span {
+    portion: u64,
+    stream: usize,
+    groups: Range<usize>,
+}
+
+impl<D: Disk> Sealed<D> {
+    pub(super) fn new(left: Range<u64>, reads_max: usize) -> Self {
+        Self {
+            left,
+            portions: VecDeque::new(),
+            in_flight: FuturesUnordered::new(),
+            reads_max: reads_max.max(1),
+            begun: 0,
+            is_blocked: false,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Whether there are rows to come.
+    pub(super) fn is_empty(&self) -> bool {
+        self.left.is_empty() && self.portions.is_empty()
+    }
+
+    /// The next rows, so many at most, of one row group, which is told too. They stay the next ones until they are
+    /// consumed.
+    pub(super) async fn next(
+        &mut self,
+        reader: &Reader<D>,
+        at: &Snapshot,
+        ask: &Ask<'_>,
+        rows_max: u64,
+    ) -> Result<(Range<u64>, usize, Rows)> {
+        if self.portions.is_empty() {
+            self.open(reader, at, ask).await?;
+        }
+        while self.portions.len() < PORTIONS_MAX && !self.left.is_empty() && !self.is_blocked {
+            self.is_blocked = self.open(reader, at, ask).await.is_err();
+        }
+        let (rows, group) = self.head(ask.direction, rows_max);
+        let blocks = self.bring(reader, group).await?;
+        let Self { portions, scratch, .. } = self;
+        let Some(portion) = portions.front_mut() else { unreachable!("rows are of a portion") };
+        let decoded = portion.streams.decode(group, &rows, ask.keys, &blocks, scratch);
+        let opened = &portion.streams.opened;
+        let decoded =
+            decoded.map_err(|malformed| malformed.at(&opened.segment.path(&reader.holdings.shared.dir)))?;
+        Ok((rows, group, decoded))
+    }
+
+    /// The rows that come next, and their row group.
+    fn head(&self, direction: Direction, rows_max: u64) -> (Range<u64>, usize) {
+        let Some(portion) = self.portions.front() else { unreachable!("rows are of a portion") };
+        let opened = &portion.streams.opened;
+        let row = match direction {
+            Direction::Forward => portion.rows.start,
+            Direction::Reverse => portion.rows.end - 1,
+        };
+        let group = opened.directory.group_of(row);
+        let of_group = opened.rows_of(group);
+        let rows = portion.rows.start.max(of_group.start)..portion.rows.end.min(of_group.end);
+        (direction.head(&rows, rows_max), group)
+    }
+
+    /// These rows of a row group have been handed out.
+    pub(super) fn consume(&mut self, rows: &Range<u64>, group: usize, direction: Direction) {
+        let Some(portion) = self.portions.front_mut() else { return };
+        let is_done = match direction {
+            Direction::Forward => {
+                portion.rows.start = rows.end;
+                portion.rows.is_empty() || portion.streams.opened.directory.group_of(rows.end) != group
+            }
+            Direction::Reverse => {
+                portion.rows.end = rows.start;
+                portion.rows.is_empty() || portion.streams.opened.directory.group_of(rows.start - 1) != group
+            }
+        };
+        if is_done {
+            let index = group - portion.groups.start;
+            portion.blocks.iter_mut().for_each(|blocks| blocks[index] = Block::None);
+        }
+        if portion.rows.is_empty() {
+            self.portions.pop_front();
+            self.is_blocked = false;
+        }
+    }
+
+    /// Opens the next portion.
+    async fn open(&mut self, reader: &Reader<D>, at: &Snapshot, ask: &Ask<'_>) -> Result<()> {
+        let row = match ask.direction {
+            Direction::Forward => self.left.start,
+            Direction::Reverse => self.left.end - 1,
+        };
+        let Segment::Sealed(segment) = at.segment(at.segment_of(row)) else {
+            unreachable!("rows before the first raw segment are in sealed ones")
+        };
+        let opened = reader.holdings.open_sealed(segment).await?;
+        let of_segment = &opened.segment.rows;
+        let rows = self.left.start.max(of_segment.start)..self.left.end.min(of_segment.end);
+        let groups = opened.groups(&rows);
+        let streams =
+            Streams::load(&reader.holdings, Arc::clone(&opened), ask.columns, ask.keys, groups.clone())
+                .await?;
+        let share = self.reads_max as u64 * 2 * TRANSFER_BYTES_MAX as u64 / PORTIONS_MAX as u64;
+        let bytes_max = share.min(PORTION_BYTES_MIN << self.begun.min(16));
+        let groups = take(&streams, groups, ask.direction, bytes_max);
+        let rows = rows.start.max(opened.rows_of(groups.start).start)
+            ..rows.end.min(opened.rows_of(groups.end - 1).end);
+        let handle = reader.holdings.sealed_handle(&opened.segment).await?;
+        let mut portion = Portion {
+            number: self.begun,
+            handle,
+            blocks: (0..streams.all.len()).map(|_| Vec::new()).collect(),
+            rows: rows.clone(),
+            groups,
+            streams,
+            unread: VecDeque::new(),
+        };
+        portion.plan(reader, ask.direction);
+        match ask.direction {
+            Direction::Forward => self.left.start = rows.end,
+            Direction::Reverse => self.left.end = rows.start,
+        }
+        self.portions.push_back(portion);
+        self.begun += 1;
+        self.start();
+        Ok(())
+    }
+
+    /// Sends off reads, those of the first portion first, as many as may be.
+    fn start(&mut self) {
+        for portion in &mut self.portions {
+            while self.in_flight.len() < self.reads_max
+                && let Some(span) = portion.unread.pop_front()
+            {
+                let range = portion.streams.range(span.stream, &span.groups);
+                self.in_flight.push(Reading::new(Arc::clone(&portion.handle), &range, span));
+            }
+        }
+    }
+
+    /// Waits until all blocks of a row group of the first portion are here.
+    async fn bring(&mut self, reader: &Reader<D>, group: usize) -> Result<Vec<Option<Arc<Encoded>>>> {
+        loop {
+            self.start();
+            let Some(portion) = self.portions.front() else { return Ok(Vec::new()) };
+            if let Some(blocks) = portion.here(group)? {
+                return Ok(blocks);
+            }
+            let Some(brought) = self.in_flight.next().await else {
+                unreachable!("what is waited for is in flight")
+            };
+            self.take(reader, brought);
+        }
+    }
+
+    fn take(&mut self, reader: &Reader<D>, brought: Brought<D::File, Span>) {
+        let Brought { start, whose: Span { portion, stream, groups }, bytes } = brought;
+        let Some(portion) = self.portions.iter_mut().find(|known| known.number == portion) else { return };
+        let Stream { file, entries } = &portion.streams.all[stream];
+        for group in groups {
+            let range = entries.block(group);
+            let place = |at: u64| usize::try_from(at - start).unwrap_or(usize::MAX);
+            let taken = bytes.as_ref().map_err(Error::clone).and_then(|bytes| {
+                let bytes = &bytes[place(range.start)..place(range.end)];
+                reader.holdings.take_block(&portion.streams.opened, entries, *file, group, bytes)
+            });
+            let block = &mut portion.blocks[stream][group - portion.groups.start];
+            if matches!(block, Block::Coming) {
+                *block = taken.map_or_else(Block::Failed, Block::Here);
+            }
+        }
+    }
+
+    /// Sends off what will be needed, and takes what has come, without waiting.
+    pub(super) async fn go_on(&mut self, reader: &Reader<D>) {
+        poll_fn(|context| {
+            loop {
+                self.start();
+                match self.in_flight.poll_next_unpin(context) {
+                    Poll::Ready(Some(brought)) => self.take(reader, brought),
+                    Poll::Ready(None) | Poll::Pending => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// The row groups that come first, as many as these bytes hold, one at least.
+fn take(streams: &Streams, groups: Range<usize>, direction: Direction, bytes_max: u64) -> Range<usize> {
+    let bytes = |group: &usize| -> u64 {
+        let needed = (0..streams.all.len()).filter(|stream| streams.needs(*stream, *group));
+        needed
+            .map(|stream| streams.range(stream, &(*group..group + 1)))
+            .map(|range| range.end - range.start)
+            .sum()
+    };
+    let mut left = bytes_max;
+    let fits = |group: &usize| {
+        let bytes = bytes(group);
+        let fits = bytes <= left;
+        left = left.saturating_sub(bytes);
+        fits
+    };
+    let count = match direction {
+        Direction::Forward => groups.clone().take_while(fits).count().max(1),
+        Direction::Reverse => groups.clone().rev().take_while(fits).count().max(1),
+    };
+    match direction {
+        Direction::Forward => groups.start..groups.start + count,
+        Direction::Reverse => groups.end - count..groups.end,
+    }
+}
+
+impl<D: Disk> Portion<D> {
+    /// Takes the blocks that the reader still has, and plans the reads of the others.
+    fn plan(&mut self, reader: &Reader<D>, direction: Direction) {
+        let mut unread: Vec<Span> = Vec::new();
+        for stream in 0..self.streams.all.len() {
+            let (file, mut last) = (self.streams.all[stream].file, None);
+            for group in self.groups.clone() {
+                let kept = || reader.holdings.kept_block(&self.streams.opened, file, group);
+                let block = match self.streams.needs(stream, group) {
+                    true => kept().map_or(Block::Coming, Block::Here),
+                    false => Block::None,
+                };
+                if matches!(block, Block::Coming) {
+                    match last.and_then(|last: usize| unread.get_mut(last)) {
+                        Some(span) if self.streams.is_one_read(stream, &span.groups, group) => {
+                            span.groups.end = group + 1;
+                        }
+                        _ => {
+                            last = Some(unread.len());
+                            unread.push(Span { portion: self.number, stream, groups: group..group + 1 });
+                        }
+                    }
+                }
+                self.blocks[stream].push(block);
+            }
+        }
+        match direction {
+            Direction::Forward => unread.sort_by_key(|span| span.groups.start),
+            Direction::Reverse => unread.sort_by_key(|span| std::cmp::Reverse(span.groups.end)),
+        }
+        self.unread = unread.into();
+    }
+
+    /// The blocks of a row group, if all that are needed are here.
+    fn here(&self, group: usize) -> Result<Option<Vec<Option<Arc<Encoded>>>>> {
+        let index = group - self.groups.start;
+        let mut all = Vec::with_capacity(self.blocks.len());
+        for blocks in &self.blocks {
+            all.push(match &blocks[index] {
+                Block::None => None,
+                Block::Here(block) => Some(Arc::clone(block)),
+                Block::Coming => return Ok(None),
+                Block::Failed(error) => return Err(error.clone()),
+            });
+        }
+        Ok(Some(all))
+    }
+}
