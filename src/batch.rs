@@ -11,6 +11,8 @@ use crate::value::Value;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     first_row: u64,
+    /// The rows' numbers, where they are not those from the first one on.
+    rows: Option<Vec<u64>>,
     is_reverse: bool,
     len: usize,
     keys: Vec<u64>,
@@ -24,7 +26,26 @@ impl Batch {
     pub(crate) fn new(first_row: u64, len: usize, keys: Vec<u64>, columns: Vec<(ColumnId, Vector)>) -> Self {
         debug_assert!(keys.is_empty() || keys.len() == len);
         debug_assert!(columns.iter().all(|(_, vector)| vector.len() == len), "a batch is rectangular");
-        Self { first_row, is_reverse: false, len, keys, previous_key: None, columns }
+        Self { first_row, rows: None, is_reverse: false, len, keys, previous_key: None, columns }
+    }
+
+    /// Of rows with these numbers.
+    pub(crate) fn of_rows(rows: Vec<u64>, keys: Vec<u64>, columns: Vec<(ColumnId, Vector)>) -> Self {
+        let (first_row, len) = (rows.first().copied().unwrap_or(0), rows.len());
+        Self { rows: Some(rows), ..Self::new(first_row, len, keys, columns) }
+    }
+
+    /// Only the rows at these places.
+    pub(crate) fn select(self, places: &[usize]) -> Self {
+        let rows = places.iter().filter_map(|place| self.row(*place)).collect();
+        let keys = places.iter().filter_map(|place| self.keys.get(*place).copied()).collect();
+        let columns = self.columns.iter().map(|(id, vector)| (*id, vector.select(places))).collect();
+        Self::of_rows(rows, keys, columns)
+    }
+
+    /// Only the first columns.
+    pub(crate) fn keep_columns(&mut self, count: usize) {
+        self.columns.truncate(count);
     }
 
     pub(crate) fn set_previous_key(&mut self, key: Option<u64>) {
@@ -33,7 +54,10 @@ impl Batch {
 
     /// The same rows, last one first.
     pub(crate) fn reversed(mut self) -> Self {
-        self.first_row += (self.len as u64).saturating_sub(1);
+        match &mut self.rows {
+            Some(rows) => rows.reverse(),
+            None => self.first_row += (self.len as u64).saturating_sub(1),
+        }
         self.is_reverse = true;
         self.keys.reverse();
         self.columns.iter_mut().for_each(|(_, vector)| vector.reverse());
@@ -53,9 +77,12 @@ impl Batch {
     }
 
     /// The number of the row at `index`; none from [`Batch::len`] on. Row numbers go up by one from row to row,
-    /// in a reverse scan down.
+    /// in a reverse scan down; in a scan with [conditions](crate::Scan::filter) there are gaps.
     #[must_use]
     pub fn row(&self, index: usize) -> Option<u64> {
+        if let Some(rows) = &self.rows {
+            return rows.get(index).copied();
+        }
         let distance = index as u64;
         let row = if self.is_reverse {
             self.first_row.checked_sub(distance)
@@ -267,6 +294,33 @@ impl Vector {
         as_bool: Bool -> bool;
     }
 
+    /// The values at these places.
+    pub(crate) fn select(&self, places: &[usize]) -> Self {
+        let data = match &self.data {
+            Data::U64(values) => Data::U64(pick(values, places)),
+            Data::I64(values) => Data::I64(pick(values, places)),
+            Data::F64(values) => Data::F64(pick(values, places)),
+            Data::U32(values) => Data::U32(pick(values, places)),
+            Data::I32(values) => Data::I32(pick(values, places)),
+            Data::F32(values) => Data::F32(pick(values, places)),
+            Data::Bool(values) => Data::Bool(pick(values, places)),
+            Data::Bytes { offsets, data } => {
+                let mut picked = Vec::new();
+                let ranges = places.iter().filter_map(|index| place(offsets, *index));
+                ranges.for_each(|range| picked.extend_from_slice(&data[range]));
+                Data::Bytes { offsets: pick_offsets(offsets, places), data: picked }
+            }
+            Data::Text { offsets, data } => {
+                let mut picked = String::new();
+                let ranges = places.iter().filter_map(|index| place(offsets, *index));
+                ranges.for_each(|range| picked.push_str(&data[range]));
+                Data::Text { offsets: pick_offsets(offsets, places), data: picked }
+            }
+        };
+        let nulls = self.nulls.as_ref().map(|nulls| pick(nulls, places));
+        Self { data, nulls: nulls.filter(|nulls| nulls.contains(&true)) }
+    }
+
     /// Whether what stands for each null is zero, false or empty.
     pub(crate) fn has_empty_nulls(&self) -> bool {
         let Some(nulls) = &self.nulls else { return true };
@@ -309,6 +363,19 @@ impl Vector {
             nulls.reverse();
         }
     }
+}
+
+fn pick<T: Copy>(values: &[T], places: &[usize]) -> Vec<T> {
+    places.iter().map(|place| values[*place]).collect()
+}
+
+fn pick_offsets(offsets: &[u64], places: &[usize]) -> Vec<u64> {
+    let mut end = 0;
+    let ends = places.iter().map(|place| {
+        end += offsets[place + 1] - offsets[*place];
+        end
+    });
+    std::iter::once(0).chain(ends).collect()
 }
 
 fn place(offsets: &[u64], index: usize) -> Option<std::ops::Range<usize>> {

@@ -57,6 +57,7 @@ mod appender;
 mod batch;
 mod check;
 mod codec;
+mod condition;
 pub mod disk;
 mod error;
 mod format;

@@ -9,12 +9,14 @@ use std::fmt;
 use std::ops::{Bound, Range, RangeBounds};
 
 use crate::batch::Batch;
+use crate::condition::Condition;
 use crate::disk::{Disk, Glommio};
 use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::schema::ColumnId;
 use crate::seek::Edge;
 use crate::snapshot::Snapshot;
+use crate::value::Value;
 
 mod ahead;
 mod feed;
@@ -53,6 +55,7 @@ struct Ask {
     direction: Direction,
     limit: u64,
     batch_rows: usize,
+    conditions: Vec<Condition>,
 }
 
 impl Ask {
@@ -113,6 +116,7 @@ impl<'r, D: Disk> Scan<'r, D> {
             direction: Direction::Forward,
             limit: u64::MAX,
             batch_rows: BATCH_ROWS,
+            conditions: Vec::new(),
         };
         Self { reader, at, ask, state: State::New }
     }
@@ -132,6 +136,32 @@ impl<'r, D: Disk> Scan<'r, D> {
     /// [`Scan::without_keys`] says.
     pub fn intervals(mut self) -> Self {
         self.ask.pick = Pick::Interval;
+        self
+    }
+
+    /// Only rows whose value in a numeric column lies in a range; of several filters all must let a row pass. A null
+    /// lies in no range, and neither does a NaN; `-0.0` and `0.0` are equal. Row groups of which statistics say that
+    /// no row passes are not read, and other columns are decoded only where rows pass. Batches have as many rows as
+    /// pass, at most [`Scan::batch_rows`].
+    ///
+    /// ```
+    /// # async fn f(store: tidelog::Store) -> tidelog::Result<()> {
+    /// # let price = tidelog::ColumnId(0);
+    /// use tidelog::Value;
+    ///
+    /// let reader = store.reader();
+    /// let mut scan = reader.scan(&store.snapshot(), ..).filter(price, Value::F64(100.0)..);
+    /// while let Some(batch) = scan.next().await? {
+    ///     println!("{} rows, the first is number {:?}", batch.len(), batch.row(0));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Scan::next`] says `Schema` where the column is not of numbers, or the range is not of its kind, and
+    /// `Unsupported` in a scan of [intervals](Scan::intervals).
+    pub fn filter(mut self, column: ColumnId, values: impl RangeBounds<Value<'static>>) -> Self {
+        self.ask.conditions.push(Condition::new(column, values));
         self
     }
 

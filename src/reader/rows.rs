@@ -17,6 +17,7 @@ use crate::batch::{Data, Vector};
 use crate::codec::VECTOR;
 use crate::codec::block::Scratch;
 use crate::codec::fixed::Fixed;
+use crate::condition::Between;
 use crate::disk::{Disk, TRANSFER_BYTES_MAX};
 use crate::error::{Malformed, Result};
 use crate::format::segment::{Entries, Entry, Spacing};
@@ -31,6 +32,8 @@ pub(crate) struct Streams {
     /// Which of them are the keys, where any are needed.
     keys: Option<usize>,
     columns: Vec<Chosen>,
+    /// On columns, by their place among the chosen ones.
+    conditions: Vec<(usize, Between)>,
 }
 
 /// Of a raw file's values.
@@ -54,6 +57,8 @@ pub(crate) struct Rows {
     /// Empty where they were not asked for.
     pub(crate) keys: Vec<u64>,
     pub(crate) columns: Vec<(ColumnId, Vector)>,
+    /// Which rows these are, where not all of them pass the conditions: places within the rows that were asked for.
+    pub(crate) passing: Option<Vec<usize>>,
 }
 
 /// Whether keys are wanted.
@@ -88,11 +93,28 @@ impl Streams {
         let columns = columns.iter().map(chosen).collect();
         let entries = try_join_all(files.iter().map(|file| holdings.entries(&opened, *file))).await?;
         let all = files.into_iter().zip(entries).map(|(file, entries)| Stream { file, entries }).collect();
-        Ok(Self { opened, all, keys, columns })
+        Ok(Self { opened, all, keys, columns, conditions: Vec::new() })
+    }
+
+    /// Only rows that pass these, on columns by their place among the chosen ones.
+    pub(crate) fn only(self, conditions: Vec<(usize, Between)>) -> Self {
+        Self { conditions, ..self }
+    }
+
+    /// Whether statistics say that no row of a row group passes.
+    pub(crate) fn excludes(&self, group: usize) -> bool {
+        self.conditions.iter().any(|(column, between)| {
+            let column = &self.columns[*column];
+            let entry = self.all[column.data].entries.get(group);
+            entry.statistics.is_some_and(|statistics| between.excludes(column.kind, &statistics))
+        })
     }
 
     /// Whether a stream's block of a row group is needed.
     pub(crate) fn needs(&self, stream: usize, group: usize) -> bool {
+        if self.excludes(group) {
+            return false;
+        }
         if self.keys == Some(stream) {
             return self.opened.directory.groups[group].spacing == Spacing::Uneven;
         }
@@ -174,43 +196,83 @@ impl Streams {
         let first = self.opened.directory.rows_of(group).start;
         let place = |row: u64| usize::try_from(row - first).unwrap_or(usize::MAX);
         let within = place(rows.start)..place(rows.end);
+        let mut columns: Vec<Option<Vector>> = self.columns.iter().map(|_| None).collect();
+        let mut passes =
+            vec![!self.excludes(group); if self.conditions.is_empty() { 0 } else { within.len() }];
+        for (column, between) in &self.conditions {
+            if passes.contains(&true) {
+                let all = Wanted::All(within.clone());
+                let vector = match columns[*column].take() {
+                    Some(vector) => vector,
+                    None => self.decode_column(&self.columns[*column], group, &all, blocks, scratch)?,
+                };
+                between.restrict(&vector, &mut passes);
+                columns[*column] = Some(vector);
+            }
+        }
+        let passing: Option<Vec<usize>> =
+            passes.contains(&false).then(|| (0..passes.len()).filter(|row| passes[*row]).collect());
+        let wanted = match &passing {
+            Some(passing) => Wanted::Places(passing.iter().map(|row| within.start + row).collect()),
+            None => Wanted::All(within),
+        };
         let keys = match keys {
-            Keys::Wanted => self.decode_keys(group, within.clone(), blocks, scratch)?,
+            Keys::Wanted => self.decode_keys(group, &wanted, blocks, scratch)?,
             Keys::Unwanted => Vec::new(),
         };
-        let mut columns = Vec::with_capacity(self.columns.len());
-        for column in &self.columns {
-            let nulls = match self.nulls(column, group) {
-                Flags::None => None,
-                Flags::All => Some(vec![true; within.len()]),
-                Flags::Some => {
-                    let nulls: Vec<bool> =
-                        values(column.nulls.and_then(|nulls| blocks[nulls].as_deref()), &within, scratch)?;
-                    nulls.contains(&true).then_some(nulls)
-                }
+        let mut vectors = Vec::with_capacity(columns.len());
+        for (column, decoded) in self.columns.iter().zip(columns) {
+            let vector = match (decoded, &passing) {
+                (Some(vector), Some(passing)) => vector.select(passing),
+                (Some(vector), None) => vector,
+                (None, _) => self.decode_column(column, group, &wanted, blocks, scratch)?,
             };
-            let vector = vector(column.kind, blocks[column.data].as_deref(), &within, nulls, scratch)?;
-            if !vector.has_empty_nulls() {
-                return Err(self.contradiction(Some(column.data), group, "the bytes of a null are zero"));
-            }
-            columns.push((column.id, vector));
+            vectors.push((column.id, vector));
         }
-        Ok(Rows { keys, columns })
+        Ok(Rows { keys, columns: vectors, passing })
+    }
+
+    fn decode_column(
+        &self,
+        column: &Chosen,
+        group: usize,
+        wanted: &Wanted,
+        blocks: &[Option<Arc<Encoded>>],
+        scratch: &mut Scratch,
+    ) -> Result<Vector, Malformed> {
+        let nulls = match self.nulls(column, group) {
+            Flags::None => None,
+            Flags::All => Some(vec![true; wanted.len()]),
+            Flags::Some => {
+                let nulls: Vec<bool> =
+                    values(column.nulls.and_then(|nulls| blocks[nulls].as_deref()), wanted, scratch)?;
+                nulls.contains(&true).then_some(nulls)
+            }
+        };
+        let vector = vector(column.kind, blocks[column.data].as_deref(), wanted, nulls, scratch)?;
+        if !vector.has_empty_nulls() {
+            return Err(self.contradiction(Some(column.data), group, "the bytes of a null are zero"));
+        }
+        Ok(vector)
     }
 
     fn decode_keys(
         &self,
         group: usize,
-        within: Range<usize>,
+        wanted: &Wanted,
         blocks: &[Option<Arc<Encoded>>],
         scratch: &mut Scratch,
     ) -> Result<Vec<u64>, Malformed> {
         let rows = self.opened.directory.rows_of(group);
         let described = self.opened.directory.groups[group];
         if let Some(step) = described.step(rows.end - rows.start) {
-            return Ok(within.map(|row| described.first_key + step * row as u64).collect());
+            let key = |row: usize| described.first_key + step * row as u64;
+            return Ok(match wanted {
+                Wanted::All(rows) => rows.clone().map(key).collect(),
+                Wanted::Places(places) => places.iter().map(|row| key(*row)).collect(),
+            });
         }
-        let keys: Vec<u64> = values(self.keys.and_then(|keys| blocks[keys].as_deref()), &within, scratch)?;
+        let keys: Vec<u64> = values(self.keys.and_then(|keys| blocks[keys].as_deref()), wanted, scratch)?;
         let (first, last) = (keys.first().copied(), keys.last().copied());
         let inside = first.is_none_or(|key| key >= described.first_key)
             && last.is_none_or(|key| key <= described.last_key);
@@ -235,13 +297,33 @@ enum Flags {
     All,
 }
 
+/// Which rows of a block.
+enum Wanted {
+    All(Range<usize>),
+    /// Rising.
+    Places(Vec<usize>),
+}
+
+impl Wanted {
+    fn len(&self) -> usize {
+        match self {
+            Self::All(rows) => rows.len(),
+            Self::Places(places) => places.len(),
+        }
+    }
+}
+
 /// Values of a block; zeros where none is needed.
 fn values<T: Fixed>(
     block: Option<&Encoded>,
-    rows: &Range<usize>,
+    wanted: &Wanted,
     scratch: &mut Scratch,
 ) -> Result<Vec<T>, Malformed> {
-    let Some(block) = block else { return Ok(vec![T::ZERO; rows.len()]) };
+    let Some(block) = block else { return Ok(vec![T::ZERO; wanted.len()]) };
+    let rows = match wanted {
+        Wanted::All(rows) => rows,
+        Wanted::Places(places) => return picked(block, places, scratch),
+    };
     // Vectors are decoded whole, also where they are not wanted whole.
     let whole = rows.start.is_multiple_of(VECTOR) && rows.len().is_multiple_of(VECTOR);
     let mut values = Vec::with_capacity(rows.len() + if whole { 0 } else { VECTOR });
@@ -249,21 +331,33 @@ fn values<T: Fixed>(
     Ok(values)
 }
 
+/// The same at some places: vectors that hold none of them are not decoded.
+fn picked<T: Fixed>(block: &Encoded, places: &[usize], scratch: &mut Scratch) -> Result<Vec<T>, Malformed> {
+    let (mut picked, mut values) = (Vec::with_capacity(places.len()), Vec::<T>::with_capacity(VECTOR));
+    for places in places.chunk_by(|one, next| one / VECTOR == next / VECTOR) {
+        let (Some(first), Some(last)) = (places.first(), places.last()) else { continue };
+        values.clear();
+        block.decode(*first..last + 1, scratch, &mut values)?;
+        picked.extend(places.iter().map(|place| values[place - first]));
+    }
+    Ok(picked)
+}
+
 fn vector(
     kind: Kind,
     block: Option<&Encoded>,
-    rows: &Range<usize>,
+    wanted: &Wanted,
     nulls: Option<Vec<bool>>,
     scratch: &mut Scratch,
 ) -> Result<Vector, Malformed> {
     let data = match kind {
-        Kind::U64 => Data::U64(values(block, rows, scratch)?),
-        Kind::I64 => Data::I64(values(block, rows, scratch)?),
-        Kind::F64 => Data::F64(values(block, rows, scratch)?),
-        Kind::U32 => Data::U32(values(block, rows, scratch)?),
-        Kind::I32 => Data::I32(values(block, rows, scratch)?),
-        Kind::F32 => Data::F32(values(block, rows, scratch)?),
-        Kind::Bool => Data::Bool(values(block, rows, scratch)?),
+        Kind::U64 => Data::U64(values(block, wanted, scratch)?),
+        Kind::I64 => Data::I64(values(block, wanted, scratch)?),
+        Kind::F64 => Data::F64(values(block, wanted, scratch)?),
+        Kind::U32 => Data::U32(values(block, wanted, scratch)?),
+        Kind::I32 => Data::I32(values(block, wanted, scratch)?),
+        Kind::F32 => Data::F32(values(block, wanted, scratch)?),
+        Kind::Bool => Data::Bool(values(block, wanted, scratch)?),
         Kind::Bytes | Kind::Text => unreachable!("bytes and text are brought by themselves"),
     };
     Ok(Vector::new(data, nulls))

@@ -66,6 +66,11 @@ impl Encoded {
         scratch: &mut Scratch,
         values: &mut Vec<T>,
     ) -> Result<(), Malformed> {
+        if rows.len() == 1 {
+            let bytes = &self.bytes[self.block.vector(rows.start / VECTOR)];
+            values.push(self.block.block().value(rows.start, bytes)?);
+            return Ok(());
+        }
         let mut row = rows.start;
         while row < rows.end {
             let index = row / VECTOR;

@@ -17,13 +17,14 @@ use super::sealed::{self, Sealed};
 use super::window::{Layout, Window, range_of_rows};
 use super::{Ask, Pick};
 use crate::batch::Batch;
+use crate::condition::Between;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::reader::fetch::Want;
 use crate::reader::holdings::HANDLES_MAX;
 use crate::reader::rows::{Keys, Rows};
 use crate::reader::{Reader, check_columns};
-use crate::schema::ColumnId;
+use crate::schema::{ColumnId, Schema};
 use crate::seek::{Edge, Finder};
 use crate::segment::read::{Body, Damage, Loaded};
 use crate::snapshot::Snapshot;
@@ -37,7 +38,13 @@ pub(super) struct Running<D: Disk> {
     left: Range<u64>,
     /// Rows of sealed segments, all of which are before the raw ones.
     sealed: Sealed<D>,
+    /// The chosen columns, and behind them those that only conditions need.
     columns: Vec<ColumnId>,
+    chosen: usize,
+    /// By their column's place among these.
+    conditions: Vec<(usize, Between)>,
+    /// Rows that may still be handed out.
+    limit: u64,
     ahead: Ahead<D>,
     /// The part behind cannot be opened: that is told when the ones before it are done.
     is_blocked: bool,
@@ -60,11 +67,13 @@ impl<D: Disk> Running<D> {
     pub(super) async fn begin(reader: &Reader<D>, at: &Snapshot, ask: &Ask) -> Result<Self> {
         let shared = &reader.holdings.shared;
         at.check(shared)?;
-        let columns = match &ask.columns {
+        let mut columns = match &ask.columns {
             Some(columns) => columns.clone(),
             None => (0..).map(ColumnId).take(shared.schema.columns().len()).collect(),
         };
         check_columns(&shared.schema, &columns)?;
+        let chosen = columns.len();
+        let conditions = conditions(ask, &shared.schema, &mut columns)?;
         let mut finder = Finder::new(&reader.holdings, at);
         let mut left = ask.rows.start..ask.rows.end.min(at.rows());
         let mut edges = ask.edges;
@@ -78,9 +87,11 @@ impl<D: Disk> Running<D> {
             left.end = left.end.min(finder.rows_before(end).await?);
         }
         left.end = left.end.max(left.start);
-        match ask.direction {
-            Direction::Forward => left.end = left.end.min(left.start.saturating_add(ask.limit)),
-            Direction::Reverse => left.start = left.start.max(left.end.saturating_sub(ask.limit)),
+        if conditions.is_empty() {
+            match ask.direction {
+                Direction::Forward => left.end = left.end.min(left.start.saturating_add(ask.limit)),
+                Direction::Reverse => left.start = left.start.max(left.end.saturating_sub(ask.limit)),
+            }
         }
         let raw = at.first_raw_row();
         let sealed = left.start.min(raw)..left.end.min(raw);
@@ -90,6 +101,9 @@ impl<D: Disk> Running<D> {
             sealed: Sealed::new(sealed, shared.options.reads_in_flight),
             left: left.start.max(raw)..left.end.max(raw),
             columns,
+            chosen,
+            conditions,
+            limit: ask.limit,
             ahead: Ahead::new(shared.options.reads_in_flight),
             is_blocked: false,
             last_key: None,
@@ -102,6 +116,18 @@ impl<D: Disk> Running<D> {
         at: &Snapshot,
         ask: &Ask,
     ) -> Result<Option<Batch>> {
+        while self.limit > 0 {
+            match self.any(reader, at, ask).await? {
+                // None of the rows passed.
+                Some(batch) if batch.is_empty() => {}
+                batch => return Ok(batch),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next rows, as many of them as pass.
+    async fn any(&mut self, reader: &Reader<D>, at: &Snapshot, ask: &Ask) -> Result<Option<Batch>> {
         let is_raw_done = self.ahead.parts.is_empty() && self.left.is_empty();
         let is_sealed_next = match ask.direction {
             Direction::Forward => !self.sealed.is_empty(),
@@ -128,16 +154,24 @@ impl<D: Disk> Running<D> {
     /// The next rows of sealed segments.
     async fn sealed_batch(&mut self, reader: &Reader<D>, at: &Snapshot, ask: &Ask) -> Result<Batch> {
         let keys = if ask.wants_keys() { Keys::Wanted } else { Keys::Unwanted };
-        let of_sealed = sealed::Ask { columns: &self.columns, keys, direction: ask.direction };
+        let (columns, conditions) = (&self.columns, &self.conditions);
+        let of_sealed = sealed::Ask { columns, conditions, keys, direction: ask.direction };
         let rows_max = self.layout.rows_max(ask.batch_rows);
-        let (rows, group, Rows { keys, columns }) =
+        let (rows, group, Rows { keys, columns, passing }) =
             self.sealed.next(reader, at, &of_sealed, rows_max).await?;
         check_keys(self.edges, ask.direction, self.last_key, &keys).map_err(|what| {
             let segment = at.segment(at.segment_of(rows.start));
             Error::corrupt(&segment.path(&reader.holdings.shared.dir), 0, what)
         })?;
         let len = usize::try_from(rows.end - rows.start).unwrap_or(usize::MAX);
-        let batch = self.finish(reader, at, ask, Batch::new(rows.start, len, keys, columns)).await?;
+        let batch = match passing {
+            Some(passing) => {
+                let numbers = passing.iter().map(|place| rows.start + *place as u64).collect();
+                Batch::of_rows(numbers, keys, columns)
+            }
+            None => Batch::new(rows.start, len, keys, columns),
+        };
+        let batch = self.finish(reader, at, ask, batch).await?;
         self.sealed.consume(&rows, group, ask.direction);
         self.sealed.go_on(reader).await;
         Ok(batch)
@@ -158,6 +192,13 @@ impl<D: Disk> Running<D> {
         if ask.direction == Direction::Reverse {
             batch = batch.reversed();
         }
+        if batch.len() as u64 > self.limit {
+            let places: Vec<usize> =
+                (0..batch.len()).take(usize::try_from(self.limit).unwrap_or(usize::MAX)).collect();
+            batch = batch.select(&places);
+        }
+        batch.keep_columns(self.chosen);
+        self.limit -= batch.len() as u64;
         self.last_key = batch.keys().last().copied().or(self.last_key);
         Ok(batch)
     }
@@ -275,7 +316,15 @@ impl<D: Disk> Running<D> {
         let columns = window.columns(ahead, bounds).map_err(damaged)?;
         let first_row = segment.segment.rows.start + window.rows.start;
         let len = usize::try_from(window.rows.end - window.rows.start).unwrap_or(usize::MAX);
-        let batch = Batch::new(first_row, len, keys, columns);
+        let mut batch = Batch::new(first_row, len, keys, columns);
+        if !self.conditions.is_empty() {
+            let mut passes = vec![true; len];
+            for (column, between) in &self.conditions {
+                between.restrict(&batch.columns()[*column].1, &mut passes);
+            }
+            let places: Vec<usize> = (0..len).filter(|row| passes[*row]).collect();
+            batch = batch.select(&places);
+        }
         let (done, rows) = (window.done(reader.schema(), ask.direction), window.rows);
         let batch = self.finish(reader, at, ask, batch).await?;
         self.consume(&rows, &done, ask.direction);
@@ -297,6 +346,25 @@ impl<D: Disk> Running<D> {
             self.is_blocked = false;
         }
     }
+}
+
+/// The conditions, by their column's place; columns that were not chosen are added.
+fn conditions(ask: &Ask, schema: &Schema, columns: &mut Vec<ColumnId>) -> Result<Vec<(usize, Between)>> {
+    if ask.pick == Pick::Interval && !ask.conditions.is_empty() {
+        let what = "a scan of intervals has no conditions: the row before is not in its batches then".into();
+        return Err(Error::Unsupported { what });
+    }
+    let mut all = Vec::with_capacity(ask.conditions.len());
+    for condition in &ask.conditions {
+        let between = condition.between(schema)?;
+        let known = columns.iter().position(|column| *column == condition.column);
+        let place = known.unwrap_or_else(|| {
+            columns.push(condition.column);
+            columns.len() - 1
+        });
+        all.push((place, between));
+    }
+    Ok(all)
 }
 
 /// Whether the keys continue what was handed out, and are those that were asked for: the directories by which the

@@ -18,6 +18,7 @@ use futures::stream::FuturesUnordered;
 
 use super::feed::Direction;
 use crate::codec::block::Scratch;
+use crate::condition::Between;
 use crate::disk::{Disk, TRANSFER_BYTES_MAX};
 use crate::error::{Error, Result};
 use crate::reader::Reader;
@@ -36,6 +37,8 @@ const PORTION_BYTES_MIN: u64 = 256 << 10;
 /// What a scan wants of sealed segments.
 pub(super) struct Ask<'a> {
     pub(super) columns: &'a [ColumnId],
+    /// On columns, by their place among these.
+    pub(super) conditions: &'a [(usize, Between)],
     pub(super) keys: Keys,
     pub(super) direction: Direction,
 }
@@ -180,6 +183,7 @@ impl<D: Disk> Sealed<D> {
         let streams =
             Streams::load(&reader.holdings, Arc::clone(&opened), ask.columns, ask.keys, groups.clone())
                 .await?;
+        let streams = streams.only(ask.conditions.to_vec());
         let share = self.reads_max as u64 * 2 * TRANSFER_BYTES_MAX as u64 / PORTIONS_MAX as u64;
         let bytes_max = share.min(PORTION_BYTES_MIN << self.begun.min(16));
         let groups = take(&streams, groups, ask.direction, bytes_max);
