@@ -16,10 +16,12 @@ use crate::format::record::{Form, Header, Place, Record};
 use crate::format::sums::Home;
 use crate::log::walk::{Begun, Chain};
 use crate::log::{self, LogFile};
-use crate::schema::{RawFile, Role, Schema};
+use crate::schema::{ColumnId, RawFile, Role, Schema};
 use crate::segment::slot;
 use crate::store::names;
 use crate::store::newest;
+
+mod sealed;
 
 /// The longest file that is shown whole: above any that a store's limits allow.
 const BYTES_MAX: u64 = 1 << 30;
@@ -36,6 +38,17 @@ pub enum Inspect {
     Log,
     /// The files of a slot, and its sums if the segment in it is finished.
     Slot(u32),
+    /// What is in a sealed segment, by its number: row groups, streams, codecs, bits a value; with bytes, its directory.
+    Segment(u64),
+    /// One block of a sealed segment.
+    Block {
+        /// The segment's number.
+        segment: u64,
+        /// Whose values; none: the keys.
+        column: Option<ColumnId>,
+        /// Which row group of the segment, from 0.
+        group: usize,
+    },
 }
 
 /// Shows a part of the store in `dir`, as lines of text.
@@ -55,6 +68,10 @@ pub async fn inspect_on<D: Disk>(disk: D, dir: impl AsRef<Path>, what: Inspect, 
         }
         Inspect::Log => show_log(&disk, dir, &manifest, hex).await,
         Inspect::Slot(number) => show_slot(&disk, dir, &manifest, number, hex).await,
+        Inspect::Segment(number) => sealed::show_segment(disk, dir, manifest, number, hex).await,
+        Inspect::Block { segment, column, group } => {
+            sealed::show_block(disk, dir, manifest, segment, (column, group)).await
+        }
     }
 }
 
@@ -83,6 +100,18 @@ fn in_short(manifest: &Manifest) -> String {
         let _ =
             writeln!(text, "position: {name} page {}, next sequence {sequence}, epoch {epoch}", next.page);
         let _ = writeln!(text, "last record: {name} page {}", last.page);
+    }
+    for segment in &manifest.sealed {
+        let _ = writeln!(
+            text,
+            "segment {} sealed: rows {} to {}, keys {} to {}, {} bytes",
+            segment.number,
+            segment.first_row,
+            segment.first_row + segment.rows - 1,
+            segment.first_key,
+            segment.last_key,
+            segment.bytes,
+        );
     }
     for segment in &manifest.finished {
         let _ = writeln!(

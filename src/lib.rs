@@ -95,7 +95,7 @@ pub use scan::Scan;
 pub use schema::{Column, ColumnId, KeyUnit, Kind, Nulls, Schema};
 pub use seek::{Position, Seek};
 pub use snapshot::{Snapshot, Store};
-pub use stats::{SegmentState, SegmentStats, Stats};
+pub use stats::{Encoding, SegmentState, SegmentStats, Stats};
 pub use store::recover::{Dropped, Recovery};
 pub use value::{Value, Values};
 pub use writer::{Commit, Writer};

@@ -1,13 +1,17 @@
-//! How large a store is, and what of it is where. From memory: no I/O.
+//! How large a store is, and what of it is where: from memory; and how sealed values are encoded: from indexes.
 //!
 //! Not here: the file system's view (space that raw files hold ahead of use).
 
 use std::ops::Range;
 
+use crate::codec::block::codec_name;
 use crate::disk::Disk;
-use crate::segment::Segment;
+use crate::error::Result;
+use crate::reader::Reader;
+use crate::schema::{ColumnId, Role};
 use crate::segment::read::Body;
-use crate::snapshot::Store;
+use crate::segment::{SealedSegment, Segment};
+use crate::snapshot::{Snapshot, Store};
 
 /// What a store holds, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,5 +120,71 @@ impl Stats {
                 (active.files.iter().map(|file| file.view().len).collect(), SegmentState::Active)
             }
         }
+    }
+}
+
+/// How values in sealed segments are encoded, and what they take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Encoding {
+    /// Whose values; none: the keys.
+    pub column: Option<ColumnId>,
+    /// What the codec is called; `nulls` for the flags of a column that allows nulls.
+    pub codec: &'static str,
+    /// Row groups of which the values are encoded so.
+    pub blocks: u64,
+    /// Values in these.
+    pub values: u64,
+    /// Bytes of these, checksums included.
+    pub bytes: u64,
+}
+
+impl<D: Disk> Reader<D> {
+    /// How keys and columns are encoded in the sealed segments of a snapshot: by column, and for each by codec. Reads
+    /// the indexes of all sealed segments, no values.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`; `SnapshotGone`; `Unsupported` for a snapshot of another store.
+    pub async fn encodings(&self, at: &Snapshot) -> Result<Vec<Encoding>> {
+        at.check(&self.holdings.shared)?;
+        let mut all = Vec::new();
+        for segment in (0..at.segments()).map(|index| at.segment(index)) {
+            let Segment::Sealed(segment) = segment else { break };
+            let added = self.add_encodings(segment, &mut all).await;
+            self.judged(at, added).await?;
+        }
+        all.sort_by_key(|encoding: &Encoding| (encoding.column, encoding.codec));
+        Ok(all)
+    }
+
+    async fn add_encodings(&self, segment: SealedSegment, all: &mut Vec<Encoding>) -> Result<()> {
+        let opened = self.holdings.open_sealed(segment).await?;
+        for (file, raw) in self.schema().files().iter().enumerate() {
+            if raw.role == Role::Offsets {
+                continue;
+            }
+            let entries = self.holdings.entries(&opened, file).await?;
+            for group in 0..opened.directory.groups.len() {
+                let (rows, block) = (opened.directory.rows_of(group), entries.block(group));
+                let codec = match entries.get(group).block {
+                    None => continue,
+                    Some(_) if raw.role == Role::Nulls => "nulls",
+                    Some(coded) => codec_name(coded.codec),
+                };
+                let known = all.iter_mut().find(|known| (known.column, known.codec) == (raw.column, codec));
+                let encoding = match known {
+                    Some(encoding) => encoding,
+                    None => {
+                        all.push(Encoding { column: raw.column, codec, blocks: 0, values: 0, bytes: 0 });
+                        let Some(last) = all.last_mut() else { unreachable!("it has just been added") };
+                        last
+                    }
+                };
+                encoding.blocks += 1;
+                encoding.values += rows.end - rows.start;
+                encoding.bytes += block.end - block.start;
+            }
+        }
+        Ok(())
     }
 }

@@ -27,6 +27,18 @@ const DICTIONARY: u8 = 5;
 /// Bytes of the header of every codec: tag, reserved, rows, length.
 const FIXED: usize = 8;
 
+/// What a codec is called.
+pub(crate) fn codec_name(tag: u8) -> &'static str {
+    match tag {
+        STRIDE => "stride",
+        INTEGERS => "integers",
+        DECIMALS => "decimals",
+        SPLIT => "split",
+        DICTIONARY => "dictionary",
+        _ => "unknown",
+    }
+}
+
 /// How the values of a block are encoded, with what its vectors share.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Codec {

@@ -10,6 +10,7 @@ use std::fmt::Write;
 use super::cursor::Field;
 use super::manifest::Manifest;
 use super::record::{Place, decode_traced};
+use super::segment::{self, Directory};
 use super::sums::{Home, Sums};
 use super::{Malformed, StoreId};
 
@@ -44,6 +45,18 @@ pub(crate) fn manifest(bytes: &[u8], generation: u64, hex: Hex) -> Result<String
 pub(crate) fn sums(bytes: &[u8], home: Home, store: &StoreId, hex: Hex) -> Result<String, Malformed> {
     let mut fields = Vec::new();
     Sums::decode_traced(bytes, home, store, Some(&mut fields))?;
+    Ok(sheet(fields, bytes, hex))
+}
+
+/// The lines of a dump of a sealed segment's directory, which ends a file of `file_bytes`.
+pub(crate) fn directory(
+    bytes: &[u8],
+    home: segment::Home<'_>,
+    file_bytes: u64,
+    hex: Hex,
+) -> Result<String, Malformed> {
+    let mut fields = Vec::new();
+    Directory::decode_traced(bytes, home, file_bytes, Some(&mut fields))?;
     Ok(sheet(fields, bytes, hex))
 }
 

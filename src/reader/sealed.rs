@@ -86,9 +86,9 @@ impl Encoded {
         Ok(())
     }
 
-    /// What the codec is called.
-    pub(crate) fn codec(&self) -> &'static str {
-        self.block.block().codec()
+    /// Where the vectors lie that have bytes, from the block's start.
+    pub(crate) fn vectors(&self) -> impl Iterator<Item = Range<usize>> {
+        (0..self.block.block().vectors_with_bytes()).map(|index| self.block.vector(index))
     }
 }
 
@@ -107,7 +107,7 @@ impl Opened {
         self.directory.group_of(rows.start)..self.directory.group_of(rows.end - 1) + 1
     }
 
-    fn home<'a, D: Disk>(&self, holdings: &'a Holdings<D>) -> Home<'a> {
+    pub(crate) fn home<'a, D: Disk>(&self, holdings: &'a Holdings<D>) -> Home<'a> {
         home(holdings, self.segment.sealed.number)
     }
 }
@@ -132,13 +132,8 @@ impl<D: Disk> Holdings<D> {
         }
         let rows = sealed.first_row..sealed.first_row + sealed.rows;
         let path = segment.path(&self.shared.dir);
-        let len = directory_bytes(&rows, &self.shared.schema).filter(|len| *len <= sealed.bytes);
-        let Some(len) = len else {
-            return Err(Error::corrupt(&path, 0, "the manifest names a file too short for its directory"));
-        };
-        let handle = self.sealed_handle(&segment).await?;
-        let start = sealed.bytes - len;
-        let sheet = read_bytes(&handle, start..sealed.bytes).await?;
+        let sheet = self.directory_sheet(&segment).await?;
+        let start = sealed.bytes - sheet.len() as u64;
         let decoded = Directory::decode(&sheet, home(self, sealed.number), sealed.bytes);
         let directory = Arc::new(decoded.map_err(|malformed| malformed.at(&path))?);
         let keys = (directory.groups.first(), directory.groups.last());
@@ -149,6 +144,18 @@ impl<D: Disk> Holdings<D> {
         }
         self.put(key, Entry::Directory(Arc::clone(&directory)));
         Ok(Arc::new(Opened { segment, directory }))
+    }
+
+    /// The bytes of a sealed segment's directory, as they are.
+    pub(crate) async fn directory_sheet(&self, segment: &SealedSegment) -> Result<Vec<u8>> {
+        let sealed = &segment.sealed;
+        let rows = sealed.first_row..sealed.first_row + sealed.rows;
+        let len = directory_bytes(&rows, &self.shared.schema).filter(|len| *len <= sealed.bytes);
+        let Some(len) = len else {
+            let path = segment.path(&self.shared.dir);
+            return Err(Error::corrupt(&path, 0, "the manifest names a file too short for its directory"));
+        };
+        self.bytes(segment, sealed.bytes - len..sealed.bytes).await
     }
 
     /// The entries of one of its streams.

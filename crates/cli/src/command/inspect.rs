@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Subcommand;
 use tidelog::disk::Disk;
-use tidelog::{Hex, inspect_on};
+use tidelog::{Hex, Options, Store, inspect_on};
 
 use crate::disk::OnDisk;
+use crate::exit::Fault;
 
 /// Show what lies on disk, in the words of docs/format.md
 #[derive(clap::Args)]
@@ -37,6 +38,20 @@ enum What {
         /// Its number, as in raw-<N>
         number: u32,
     },
+    /// What is in a sealed segment: row groups, codecs, bits a value
+    Segment {
+        /// Its number, as in <N>.segment
+        number: u64,
+    },
+    /// One block of a sealed segment
+    Block {
+        /// The number of its segment
+        number: u64,
+        /// The name of the column, or `key`
+        column: String,
+        /// Which row group of the segment, from 0
+        group: usize,
+    },
 }
 
 impl OnDisk for Inspect {
@@ -46,6 +61,15 @@ impl OnDisk for Inspect {
             Some(What::Manifest) => tidelog::Inspect::Manifest,
             Some(What::Log) => tidelog::Inspect::Log,
             Some(What::Slot { number }) => tidelog::Inspect::Slot(number),
+            Some(What::Segment { number }) => tidelog::Inspect::Segment(number),
+            Some(What::Block { number, column, group }) => {
+                let store = Store::follow_on(disk.clone(), &self.dir, Options::default()).await?;
+                let found = store.schema().column(&column);
+                if found.is_none() && column != "key" {
+                    return Err(Fault::usage(format!("the store has no column `{column}`")).into());
+                }
+                tidelog::Inspect::Block { segment: number, column: found, group }
+            }
         };
         let hex = if self.hex { Hex::Shown } else { Hex::Hidden };
         let text = inspect_on(disk, &self.dir, what, hex).await?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tidelog::disk::Disk;
-use tidelog::{Nulls, Options, Schema, Seek, SegmentState, Stats, Store};
+use tidelog::{ColumnId, Encoding, Nulls, Options, Schema, Seek, SegmentState, Stats, Store};
 
 use crate::disk::OnDisk;
 use crate::key::unit_name;
@@ -31,6 +31,8 @@ pub(crate) struct Stat {
 /// What is printed.
 struct Found {
     stats: Stats,
+    /// Of sealed segments.
+    encodings: Vec<Encoding>,
     /// First and last; none where there is no row.
     keys: Option<(u64, u64)>,
     /// Bytes of each log file; none before the first writer has made them.
@@ -47,6 +49,7 @@ impl OnDisk for Stat {
         let last = reader.seek(&snapshot, Seek::Last).await?;
         let found = Found {
             stats: store.stats(),
+            encodings: reader.encodings(&snapshot).await?,
             keys: first.zip(last).map(|(first, last)| (first.key, last.key)),
             log_bytes: fs::metadata(self.dir.join("log-a")).ok().map(|log| log.len()),
             device_bytes: device_bytes(&self.dir)
@@ -84,15 +87,65 @@ fn state_name(state: SegmentState) -> &'static str {
     }
 }
 
+/// Bytes of a column, or of the keys, by codec; `raw` are those of raw segments.
+struct Codecs(Vec<(&'static str, u64, u64)>);
+
+impl Codecs {
+    fn of(found: &Found, column: Option<ColumnId>, raw: u64) -> Self {
+        let sealed = found.encodings.iter().filter(|encoding| encoding.column == column);
+        let sealed = sealed.map(|encoding| (encoding.codec, encoding.bytes, encoding.values));
+        Self((raw > 0).then_some(("raw", raw, 0)).into_iter().chain(sealed).collect())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.iter().map(|(_, bytes, _)| bytes).sum()
+    }
+
+    fn as_json(&self) -> Value {
+        self.0
+            .iter()
+            .map(|(codec, bytes, _)| ((*codec).to_owned(), json!(bytes)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+
+    /// The one that takes the most bytes.
+    fn most(&self) -> &'static str {
+        self.0.iter().max_by_key(|(_, bytes, _)| *bytes).map_or("raw", |(codec, ..)| codec)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a figure for a person")]
+    fn as_text(&self) -> String {
+        let each = self.0.iter().map(|(codec, bytes, values)| match values {
+            0 => format!("{bytes} bytes {codec}"),
+            values => {
+                format!("{bytes} bytes {codec} ({:.2} bits a value)", *bytes as f64 * 8.0 / *values as f64)
+            }
+        });
+        let text = each.collect::<Vec<_>>().join(", ");
+        if text.is_empty() { "0 bytes".to_owned() } else { text }
+    }
+}
+
 impl Found {
+    fn columns(&self, schema: &Schema) -> Vec<Codecs> {
+        let ids = (0..).map(ColumnId).take(schema.columns().len()).zip(&self.stats.column_bytes);
+        ids.map(|(id, raw)| Codecs::of(self, Some(id), *raw)).collect()
+    }
+
+    fn keys(&self) -> Codecs {
+        Codecs::of(self, None, self.stats.keys_bytes)
+    }
     fn as_json(&self, schema: &Schema) -> Value {
-        let columns = schema.columns().iter().zip(&self.stats.column_bytes).map(|(column, bytes)| {
+        let codecs = self.columns(schema);
+        let columns = schema.columns().iter().zip(&codecs).map(|(column, codecs)| {
             json!({
                 "name": column.name(),
                 "kind": column.kind().to_string(),
                 "nullable": column.nulls() == Nulls::Allowed,
-                "bytes": bytes,
-                "codec": "raw",
+                "bytes": codecs.bytes(),
+                "codec": codecs.most(),
+                "codecs": codecs.as_json(),
             })
         });
         let segments = self.stats.segments.iter().map(|segment| {
@@ -110,7 +163,7 @@ impl Found {
             "first_key": self.keys.map(|(first, _)| first),
             "last_key": self.keys.map(|(_, last)| last),
             "key_unit": unit_name(schema.unit()),
-            "keys_bytes": self.stats.keys_bytes,
+            "keys_bytes": self.keys().bytes(),
             "columns": columns.collect::<Vec<_>>(),
             "segments": segments.collect::<Vec<_>>(),
             "log_bytes": self.log_bytes,
@@ -124,11 +177,11 @@ impl Found {
         let mut text = format!("rows      {}\n", self.stats.rows);
         let unit = unit_name(schema.unit()).map(|unit| format!(" {unit}")).unwrap_or_default();
         if let Some((first, last)) = self.keys {
-            text += &format!("keys      {first} to {last}{unit}, {} bytes\n", self.stats.keys_bytes);
+            text += &format!("keys      {first} to {last}{unit}, {}\n", self.keys().as_text());
         }
-        for (column, bytes) in schema.columns().iter().zip(&self.stats.column_bytes) {
+        for (column, codecs) in schema.columns().iter().zip(self.columns(schema)) {
             let null = if column.nulls() == Nulls::Allowed { "?" } else { "" };
-            text += &format!("column    {}:{}{null}, {bytes} bytes, raw\n", column.name(), column.kind());
+            text += &format!("column    {}:{}{null}, {}\n", column.name(), column.kind(), codecs.as_text());
         }
         for segment in &self.stats.segments {
             let state = state_name(segment.state);
