@@ -24,6 +24,7 @@ use futures::task::AtomicWaker;
 use crate::disk::{Disk, Glommio};
 use crate::error::{Error, Result};
 use crate::pending::Pending;
+use crate::store::sealing::Sealing;
 use crate::value::{Value, Values};
 use crate::writer::Writer;
 
@@ -60,6 +61,16 @@ struct Requests {
     waiting: VecDeque<Box<dyn Request>>,
     /// Set when nobody will answer any more.
     closed: Option<Error>,
+}
+
+/// What a committer is to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// A commit, which publishes what was sealed along.
+    Rows,
+    /// To publish what was sealed.
+    Sealed,
+    Nothing,
 }
 
 /// One caller's wish.
@@ -123,15 +134,16 @@ impl Queue {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until somebody wants something; false when nobody ever will.
-    async fn wanted(&self) -> bool {
+    /// Waits until somebody wants something, or nobody ever will.
+    async fn wanted<L>(&self, sealing: &Sealing<L>) -> Wanted {
         poll_fn(|context| {
             self.committer.register(context.waker());
             // In this order: the last appender queues before it goes.
             let gone = self.appenders.load(Ordering::Acquire) == 0;
             match (self.requests().waiting.is_empty(), gone) {
-                (false, _) => Poll::Ready(true),
-                (true, true) => Poll::Ready(false),
+                (false, _) => Poll::Ready(Wanted::Rows),
+                (true, _) if sealing.poll_news(context) => Poll::Ready(Wanted::Sealed),
+                (true, true) => Poll::Ready(Wanted::Nothing),
                 (true, false) => Poll::Pending,
             }
         })
@@ -350,7 +362,19 @@ impl<D: Disk> Committer<D> {
     pub async fn run(mut self) -> Result<Writer<D>> {
         let mut held = None;
         let wanted = self.commit_own().await?;
-        while wanted && (held.is_some() || self.gate.0.wanted().await) {
+        while wanted {
+            let next = match held {
+                Some(_) => Wanted::Rows,
+                None => self.gate.0.wanted(self.writer.sealing()).await,
+            };
+            match next {
+                Wanted::Rows => {}
+                Wanted::Sealed => {
+                    self.publish_sealed().await?;
+                    continue;
+                }
+                Wanted::Nothing => break,
+            }
             // Callers that the last commit woke get their turn to queue their next rows first.
             yield_once().await;
             let (group, cut) = self.gather(held);
@@ -378,7 +402,7 @@ impl<D: Disk> Committer<D> {
                     while let Some(request) = self.gate.0.take() {
                         request.refuse(error.clone());
                     }
-                    if !self.gate.0.wanted().await {
+                    if self.gate.0.wanted(self.writer.sealing()).await == Wanted::Nothing {
                         return Ok(false);
                     }
                 }
@@ -388,6 +412,12 @@ impl<D: Disk> Committer<D> {
                 }
             }
         }
+    }
+
+    /// Nobody has rows: what was sealed need not wait for some.
+    async fn publish_sealed(&mut self) -> Result<()> {
+        let published = self.writer.sync().await;
+        published.inspect_err(|error| drop(self.poison(error)))
     }
 
     /// Tells all who wait, or come later, that the writer has stopped.

@@ -97,6 +97,7 @@ pub use seek::{Position, Seek};
 pub use snapshot::{Snapshot, Store};
 pub use stats::{Encoding, SegmentState, SegmentStats, Stats};
 pub use store::recover::{Dropped, Recovery};
+pub use store::seal::{Maintain, Maintained};
 pub use value::{Value, Values};
 pub use writer::{Commit, Writer};
 

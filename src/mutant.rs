@@ -68,6 +68,20 @@ pub enum Mutant {
     NoDirectorySync,
     /// Publish: the manifest before is removed before the directory is synced.
     OldManifestFirst,
+    /// Seal: a leftover is written over, not unlinked.
+    SegmentWrittenOver,
+    /// Seal: a removal of the name that was dropped on its way is not minded.
+    RemovalForgotten,
+    /// Seal: the file is not synced before it is handed over.
+    NoSegmentSync,
+    /// Seal: the directory is not synced before it is handed over.
+    NoSegmentNameSync,
+    /// Seal: what the disk holds is not compared with what was written.
+    NoReadBack,
+    /// Seal: a segment that waits to be published is sealed again.
+    SealedTwice,
+    /// Slots: one is used again although a snapshot reads what was in it.
+    PinForgotten,
     /// Creation: the parent directory is not synced.
     NoParentSync,
     /// Creation: log and slot are made before the first manifest.

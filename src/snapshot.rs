@@ -19,6 +19,7 @@ use crate::segment::read::{Body, RawSegment};
 use crate::segment::{SealedSegment, Segment};
 use crate::store::follow::Follower;
 use crate::store::newest;
+use crate::store::seal::{self, Maintain, Maintained};
 use crate::store::shared::{Seen, Shared};
 
 /// A store, for readers on any core: of the writer's process ([`Writer::store`](crate::Writer::store)), or of
@@ -120,6 +121,56 @@ impl<D: Disk> Store<D> {
     pub fn snapshot(&self) -> Snapshot {
         let identity = Arc::clone(&self.shared);
         Snapshot { seen: self.shared.see(), identity }
+    }
+
+    /// Does one piece of the work that keeps a store fast: seals the oldest segment that is finished. On any core,
+    /// beside the writer, whom it hands the result: it takes effect with his next commit, sync, checkpoint or close,
+    /// and with a [`Committer`](crate::Committer) at once. Call it again until there is nothing to do.
+    ///
+    /// One call works at a time, the others return at once. Its future may be dropped at any moment, and an error
+    /// changes nothing: the segment stays as it is. While it works it keeps the store locked, also when the writer is
+    /// closed meanwhile; it notices at its next read or write, and returns `Closed`.
+    ///
+    /// Segments of `bytes` and `text` are not sealed in this version.
+    ///
+    /// # Errors
+    /// `Full` if there is no space for the sealed file; `Corrupt` if the segment is damaged, or the disk does not hold
+    /// what was written; `Closed` if the writer has gone; `Unsupported` for a store of another process; `Io`.
+    ///
+    /// ```
+    /// use tidelog::disk::Posix;
+    /// use tidelog::{Maintain, Maintained, Options, Schema, Writer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let dir = dir.path().join("ticks");
+    /// # futures::executor::block_on(async {
+    /// let options = Options::default().segment_rows(1000);
+    /// let mut writer = Writer::create_on(Posix::default(), &dir, Schema::new([])?, options).await?;
+    /// let store = writer.store();
+    /// for batch in 0..3 {
+    ///     let keys: Vec<u64> = (batch * 1000..(batch + 1) * 1000).collect();
+    ///     writer.pending().append_batch(&keys, &[])?;
+    ///     writer.commit().await?;
+    /// }
+    /// // Two segments are finished. On this core or another:
+    /// let did = store.maintain(Maintain::Seal).await?;
+    /// assert!(matches!(did, Maintained::Sealed { segment: 0, rows: 1000, .. }));
+    /// assert_eq!(store.maintain(Maintain::Seal).await?, Maintained::Nothing, "the writer has not taken it yet");
+    /// writer.sync().await?;
+    /// assert!(matches!(store.maintain(Maintain::Seal).await?, Maintained::Sealed { segment: 1, .. }));
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    pub async fn maintain(&self, work: Maintain) -> Result<Maintained> {
+        if self.follower.is_some() {
+            let what = "a store is maintained in the process that writes it; use the Store of its writer";
+            return Err(Error::Unsupported { what: what.into() });
+        }
+        match work {
+            Maintain::Seal => seal::seal(&self.shared).await,
+        }
     }
 
     /// A reader for the calling core. It opens files when it first needs them, and keeps up to

@@ -20,10 +20,11 @@ use crate::snapshot::Store;
 use crate::store::core::{Core, Poison};
 use crate::store::create;
 use crate::store::recover::{self, Recovery};
+use crate::store::sealing::Sealing;
 
 /// The one writer of a store. Belongs to the core that opened it.
 pub struct Writer<D: Disk = Glommio> {
-    core: Core<D>,
+    pub(crate) core: Core<D>,
     pub(crate) pending: Pending,
     recovery: Recovery,
 }
@@ -128,6 +129,8 @@ impl<D: Disk> Writer<D> {
     /// A crash before 3 leaves the commit before; behind it, this one. If the future is dropped, or fails, in
     /// between, it is unknown which: the writer is poisoned, and opening the store again tells.
     ///
+    /// Where a segment was sealed ([`Store::maintain`]) it is published before, with a checkpoint.
+    ///
     /// With [`Durability::Buffered`] a commit that needs no more room than one small record, together with those
     /// that wait for it already, does 4 only.
     ///
@@ -147,7 +150,10 @@ impl<D: Disk> Writer<D> {
             self.pending.keep_buffered();
             return Ok(Commit { rows });
         }
-        self.sync().await?;
+        self.record_buffered().await?;
+        if !self.core.must_roll(&self.pending) {
+            self.core.publish_sealed().await?; // else the roll does it
+        }
         self.record().await?;
         Ok(Commit { rows })
     }
@@ -173,16 +179,29 @@ impl<D: Disk> Writer<D> {
         Ok(())
     }
 
+    /// What those who seal hand over.
+    pub(crate) fn sealing(&self) -> &Sealing<D::Lock> {
+        &self.core.shared.sealing
+    }
+
     /// Whether what is pending can be committed as it is: one small record, no checkpoint, no roll, no space.
     pub(crate) fn has_room(&self) -> bool {
         self.core.has_room(&self.pending)
     }
 
-    /// Makes durable what [`Durability::Buffered`] commits have shown, as one record. Rows that are pending stay so.
+    /// Makes durable what [`Durability::Buffered`] commits have shown, as one record, and publishes what was sealed
+    /// ([`Store::maintain`]). Rows that are pending stay so.
     ///
     /// # Errors
     /// `Poisoned` after an earlier failure. `Io` otherwise, and the writer is poisoned.
     pub async fn sync(&mut self) -> Result<()> {
+        self.record_buffered().await?;
+        self.core.publish_sealed().await
+    }
+
+    /// One record for what buffered commits have shown. Behind it the newest note is durable: what is published may
+    /// hold it.
+    async fn record_buffered(&mut self) -> Result<()> {
         self.core.poison.check()?;
         let Some(later) = self.pending.split_off_pending() else { return Ok(()) };
         let recorded = self.record().await;
@@ -190,20 +209,21 @@ impl<D: Disk> Writer<D> {
         recorded
     }
 
-    /// Brings the raw files up to date and publishes a manifest: recovery has nothing to replay behind it.
-    /// Commits do so by themselves when the log has no room.
+    /// Brings the raw files up to date and publishes a manifest, with what was sealed: recovery has nothing to replay
+    /// behind it. Commits do so by themselves when the log has no room.
     ///
     /// # Errors
     /// As [`Writer::commit`].
     pub async fn checkpoint(&mut self) -> Result<()> {
         if !mutant::is(Mutant::BufferedForgotten) {
-            self.sync().await?;
+            self.record_buffered().await?;
         }
         self.core.guard("a checkpoint", async |core| core.checkpoint().await).await
     }
 
     /// A checkpoint, and then every file is given back. Pending rows that were not committed are forgotten. When
-    /// this returns the store may be opened again at once, by anybody.
+    /// this returns the store may be opened again at once, by anybody; but a call of [`Store::maintain`] that is under
+    /// way keeps it locked until it has noticed, at its next read or write.
     ///
     /// # Errors
     /// As [`Writer::commit`]; a poisoned writer writes nothing and gives its files back all the same.
@@ -214,7 +234,7 @@ impl<D: Disk> Writer<D> {
         self.pending.clear();
         let synced = match mutant::is(Mutant::BufferedForgotten) {
             true => Ok(()),
-            false => self.sync().await,
+            false => self.record_buffered().await,
         };
         let closed = match synced {
             Ok(()) => self.core.guard("a close", async |core| core.checkpoint().await).await,

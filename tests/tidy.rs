@@ -27,7 +27,22 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("segment", &["format", "disk", "options", "error", "schema", "mutant"]),
     ("log", &["format", "disk", "options", "error", "schema", "mutant"]),
     ("pending", &["codec", "options", "error", "schema", "value"]),
-    ("store", &["pending", "log", "segment", "format", "disk", "options", "error", "schema", "mutant"]),
+    (
+        "store",
+        &[
+            "pending",
+            "log",
+            "segment",
+            "format",
+            "statistics",
+            "codec",
+            "disk",
+            "options",
+            "error",
+            "schema",
+            "mutant",
+        ],
+    ),
     // The public face.
     ("writer", FACE),
     ("appender", FACE),

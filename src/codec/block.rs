@@ -410,6 +410,17 @@ impl Block {
         value.map(T::from_bits).map_err(|what| self.malformed(index, what))
     }
 
+    /// The tag of the codec, as the header has it.
+    pub(crate) fn tag(&self) -> u8 {
+        match &self.codec {
+            Codec::Stride { .. } => STRIDE,
+            Codec::Integers { .. } => INTEGERS,
+            Codec::Decimals { .. } => DECIMALS,
+            Codec::Split(_) => SPLIT,
+            Codec::Dictionary { .. } => DICTIONARY,
+        }
+    }
+
     /// What the codec is called.
     pub(crate) fn codec(&self) -> &'static str {
         match &self.codec {

@@ -73,7 +73,7 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// A hold on a store's `LOCK`: released when the last clone is dropped, the last write that carried one has
     /// completed, and so has the last change of names beside it, whether anybody waits for it or not. (A late
     /// rename would put a manifest before a successor that has chosen another.)
-    type Lock: Clone + 'static;
+    type Lock: Clone + Send + Sync + 'static;
 
     /// Takes the exclusive lock on the file `path`, making it (empty) if it is absent. Does not wait: held by
     /// another, in this process or not, is `WouldBlock`.

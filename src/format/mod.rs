@@ -14,7 +14,6 @@ use std::path::Path;
 use crate::error::Error;
 pub(crate) use crate::error::Malformed;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
 pub(crate) mod block;
 mod cursor;
 pub(crate) mod dump;

@@ -63,7 +63,8 @@ impl Shape {
         }
     }
 
-    fn is_float(self) -> bool {
+    /// Whether its sums are of floats.
+    pub(crate) fn is_float(self) -> bool {
         matches!(self, Self::Numbers(Kind::F64 | Kind::F32))
     }
 

@@ -8,7 +8,8 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Weak};
 
 use super::shared::{Shared, Version};
 use super::{names, publish};
@@ -22,14 +23,15 @@ use crate::log::{Content, Log, Room};
 use crate::mutant::{self, Mutant};
 use crate::pending::Pending;
 use crate::schema::Role;
-use crate::segment::active::{ActiveWriter, Moved};
+use crate::segment::active::{Active, ActiveWriter, Moved};
 use crate::segment::flush::{self, Addition, LastPage};
 use crate::segment::slot::Slot;
 
 /// A writer without its pending rows.
 pub(crate) struct Core<D: Disk> {
     pub(crate) shared: Arc<Shared<D>>,
-    pub(crate) lock: D::Lock,
+    /// Nobody else keeps it: with the last of it sealing ends.
+    pub(crate) lock: Arc<D::Lock>,
     pub(crate) log: Log<D>,
     pub(crate) active: ActiveWriter,
     pub(crate) slot: Slot<D>,
@@ -41,7 +43,32 @@ pub(crate) struct Core<D: Disk> {
     pub(crate) last_key: u64,
     /// Names that nothing needs any more, to be removed when a manifest is published.
     pub(crate) leftovers: Vec<String>,
+    /// Who may still read what lies in slots.
+    pub(crate) pins: Vec<Pin>,
     pub(crate) poison: Poison,
+}
+
+/// A finished segment in its slot. The version, snapshots and scans hold it, as the one that it is or as the active
+/// one that it was; the slot is theirs until the last of them has gone.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    slot: u32,
+    finished: Weak<Finished>,
+    active: Weak<Active>,
+}
+
+impl Pin {
+    pub(crate) fn new(finished: &Arc<Finished>, active: Weak<Active>) -> Self {
+        Self { slot: finished.slot, finished: Arc::downgrade(finished), active }
+    }
+
+    fn holds(&self) -> bool {
+        // None can be had of one that nobody has.
+        let is_held = self.finished.strong_count() > 0 || self.active.strong_count() > 0;
+        // Whatever the last holder did was before.
+        fence(Ordering::Acquire);
+        is_held
+    }
 }
 
 /// Whether a writer may still write.
@@ -144,7 +171,8 @@ impl<D: Disk> Core<D> {
             && matches!(self.log.room(self.record_pages(pending, Form::Small)), Room::At(_))
     }
 
-    fn must_roll(&self, pending: &Pending) -> bool {
+    /// Whether what is pending begins another segment.
+    pub(crate) fn must_roll(&self, pending: &Pending) -> bool {
         let options = &self.shared.options;
         self.active.rows > 0
             && (self.active.rows + pending.unrecorded_rows() > options.segment_rows
@@ -302,12 +330,33 @@ impl<D: Disk> Core<D> {
             self.active.advance(&moved);
         }
         let active = self.active.describe(&moved, self.last_key);
-        let version = self.shared.version();
-        self.publish(&version.sealed, &version.finished, active).await?;
+        let (version, waiting) = (self.shared.version(), self.shared.sealing.waiting());
+        let (sealed, finished) = version.with(waiting.as_ref());
+        self.publish(&sealed, &finished, active).await?;
         if !mutant::is(Mutant::MemoryFirst) {
             self.active.advance(&moved);
         }
+        if waiting.is_some() {
+            self.show_segments(sealed, finished);
+            self.shared.sealing.published();
+        }
         Ok(())
+    }
+
+    /// Shows readers other segments than before; who reads one that is not among them any more still holds it.
+    fn show_segments(&self, sealed: Vec<Arc<Sealed>>, finished: Vec<Arc<Finished>>) {
+        self.shared.publish_version(Version { sealed, finished, active: Arc::clone(&self.active.shared) });
+    }
+
+    /// Publishes what was sealed, if something waits. Lack of space is no reason to fail here: it waits on.
+    pub(crate) async fn publish_sealed(&mut self) -> Result<()> {
+        if self.shared.sealing.waiting().is_none() {
+            return Ok(());
+        }
+        match self.guard("a checkpoint", async |core| core.checkpoint().await).await {
+            Err(Error::Full { .. }) => Ok(()),
+            published => published,
+        }
     }
 
     async fn flush_tails(&mut self, ends: &[u64]) -> Result<Vec<Moved>> {
@@ -323,22 +372,25 @@ impl<D: Disk> Core<D> {
         let last = if mutant::is(Mutant::NoPadding) { LastPage::Keep } else { LastPage::Pad };
         let ends = flush::ends(&self.active, &[], last);
         let moved = self.flush_tails(&ends).await?;
-        let finished = self.finish(&moved).await.map_err(Refused::before_writing)?;
-        let version = self.shared.version();
-        let (number, slot) = self.next_slot(&version).await?;
-        let first_row = finished.first_row + finished.rows;
-        let mut next = ActiveWriter::empty(finished.number + 1, number, first_row, self.active.files.len());
+        let ended = Arc::new(self.finish(&moved).await.map_err(Refused::before_writing)?);
+        let (number, slot) = self.next_slot().await?;
+        let first_row = ended.first_row + ended.rows;
+        let mut next = ActiveWriter::empty(ended.number + 1, number, first_row, self.active.files.len());
         next.last_key = self.last_key;
 
-        let mut finished_now = version.finished.clone();
-        finished_now.push(Arc::new(finished));
-        self.publish(&version.sealed, &finished_now, next.clone()).await?;
+        let (version, waiting) = (self.shared.version(), self.shared.sealing.waiting());
+        let (sealed, mut finished) = version.with(waiting.as_ref());
+        finished.push(Arc::clone(&ended));
+        self.publish(&sealed, &finished, next.clone()).await?;
 
         // The old segment stays readable for snapshots that hold it: all of it is in its files now.
         self.active.advance(&moved);
+        self.pins.push(Pin::new(&ended, Arc::downgrade(&self.active.shared)));
         self.active = ActiveWriter::new(&next);
-        let (sealed, active) = (version.sealed.clone(), Arc::clone(&self.active.shared));
-        self.shared.publish_version(Version { sealed, finished: finished_now, active });
+        self.show_segments(sealed, finished);
+        if waiting.is_some() {
+            self.shared.sealing.published();
+        }
         std::mem::replace(&mut self.slot, slot).close().await
     }
 
@@ -369,10 +421,15 @@ impl<D: Disk> Core<D> {
         })
     }
 
-    /// A slot that no segment is in. One whose files cannot be had (a stranger's file under our name) is passed
-    /// over.
-    async fn next_slot(&self, version: &Version) -> Result<(u32, Slot<D>)> {
-        let mut taken: Vec<u32> = version.finished.iter().map(|segment| segment.slot).collect();
+    /// A slot that is free: no durable manifest names its segment any more, and nobody reads that. One whose files
+    /// cannot be had (a stranger's file under our name) is passed over.
+    async fn next_slot(&mut self) -> Result<(u32, Slot<D>)> {
+        self.pins.retain(Pin::holds);
+        let mut taken: Vec<u32> = self.pins.iter().map(|pin| pin.slot).collect();
+        if mutant::is(Mutant::PinForgotten) {
+            taken.clear();
+        }
+        taken.extend(self.shared.version().finished.iter().map(|segment| segment.slot));
         if mutant::is(Mutant::SlotTakenAgain) {
             taken.clear();
         }

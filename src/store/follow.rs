@@ -9,12 +9,13 @@
 //! Not here: finding records (`log::walk`), what each does (`replay`), reading segments (`reader`).
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use futures::lock::Mutex;
 
 use super::newest::{self, ATTEMPTS};
 use super::replay::Replay;
+use super::sealing::Sealing;
 use super::shared::{Seen, Shared, Version};
 use crate::disk::{Disk, File};
 use crate::error::{Error, Result};
@@ -115,7 +116,15 @@ impl<D: Disk> Follower<D> {
         let (id, schema) = (manifest.store, Arc::new(manifest.schema.clone()));
         let known = Known::new(manifest);
         let seen = Seen { rows: known.rows(), version: Arc::new(known.version()), note: None };
-        let shared = Arc::new(Shared::new(disk, dir.to_path_buf(), id, schema, options, seen));
+        let shared = Arc::new(Shared::new(
+            disk,
+            dir.to_path_buf(),
+            id,
+            schema,
+            options,
+            Sealing::new(Weak::new()),
+            seen,
+        ));
         Self { shared, known: Mutex::new(known) }
     }
 

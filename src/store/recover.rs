@@ -8,16 +8,19 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 
-use super::core::{Core, Poison};
+use futures::{StreamExt, stream};
+
+use super::core::{Core, Pin, Poison};
 use super::create::{check_fit, commit_bytes_max, lock};
 use super::names::{self, Listing};
 use super::newest;
 use super::replay::Replay;
+use super::sealing::Sealing;
 use super::shared::{Seen, Shared, Version};
-use crate::disk::{Buffers, Disk, File, PAGE, read_exact};
+use crate::disk::{Buffers, Disk, File, Mode, PAGE, read_exact};
 use crate::error::{Error, Refused, Result};
 use crate::format::StoreId;
 use crate::format::manifest::{LogPosition, Manifest};
@@ -27,6 +30,7 @@ use crate::log::{self, Content, Log, Room};
 use crate::mutant::{self, Mutant};
 use crate::options::Options;
 use crate::pending::Pending;
+use crate::segment;
 use crate::segment::active::ActiveWriter;
 use crate::segment::slot::{self, Slot};
 
@@ -131,8 +135,15 @@ async fn settle<D: Disk>(disk: &D, dir: &Path) -> Result<(Listing, Vec<(u32, Err
     Ok((list().await?, unsettled))
 }
 
-/// Whether every file of every finished segment is there. Their lengths are checked when they are read.
+/// Whether every file of every segment is there, and those of sealed ones are as long as is said. The lengths of raw
+/// files are checked when they are read.
 async fn check_names<D: Disk>(disk: &D, dir: &Path, manifest: &Manifest) -> Result<()> {
+    let mut lengths = stream::iter(&manifest.sealed)
+        .map(|sealed| check_sealed(disk, segment::path(dir, sealed.number), sealed.bytes))
+        .buffered(OPENS_IN_FLIGHT);
+    while let Some(checked) = lengths.next().await {
+        checked?;
+    }
     let expected: Vec<String> = manifest.schema.files().iter().map(|file| file.name()).collect();
     for segment in &manifest.finished {
         let path = slot::path(dir, segment.slot);
@@ -151,6 +162,26 @@ async fn check_names<D: Disk>(disk: &D, dir: &Path, manifest: &Manifest) -> Resu
                 ));
             }
         }
+    }
+    Ok(())
+}
+
+/// Files whose length is asked for at the same time.
+const OPENS_IN_FLIGHT: usize = 16;
+
+async fn check_sealed<D: Disk>(disk: &D, path: PathBuf, bytes: u64) -> Result<()> {
+    let asked = async {
+        let file = disk.open(&path, Mode::Read).await?;
+        let len = file.len().await?;
+        file.close().await?;
+        Ok(len)
+    };
+    let len = asked.await.map_err(|error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Error::corrupt(&path, 0, "the manifest names this file; it is missing"),
+        _ => Error::io("look at", &path, error),
+    })?;
+    if len < bytes {
+        return Err(Error::corrupt(&path, len, format!("the file ends here, {bytes} bytes of it are named")));
     }
     Ok(())
 }
@@ -238,13 +269,16 @@ async fn assemble<D: Disk>(
         finished: manifest.finished.into_iter().map(Arc::new).collect(),
         active: Arc::clone(&active.shared),
     };
+    let pins = version.finished.iter().map(|finished| Pin::new(finished, Weak::new())).collect();
     let seen = Seen {
         rows: described.first_row + described.rows,
         version: Arc::new(version),
         note: manifest.note.map(Arc::from),
     };
     let schema = Arc::new(manifest.schema);
-    let shared = Shared::new(disk, dir.to_path_buf(), manifest.store, schema, options, seen);
+    let lock = Arc::new(lock);
+    let sealing = Sealing::new(Arc::downgrade(&lock));
+    let shared = Shared::new(disk, dir.to_path_buf(), manifest.store, schema, options, sealing, seen);
     Ok(Core {
         shared: Arc::new(shared),
         lock,
@@ -256,6 +290,7 @@ async fn assemble<D: Disk>(
         epoch: at.epoch,
         last_key,
         leftovers: Vec::new(),
+        pins,
         poison: Poison::None,
     })
 }

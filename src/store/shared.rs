@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::sealing::Sealing;
+use crate::disk::Disk;
 use crate::format::StoreId;
 use crate::format::manifest::{Finished, Sealed};
 use crate::options::Options;
@@ -20,12 +22,13 @@ use crate::segment::active::Active;
 
 /// A store as its process's readers see it.
 #[derive(Debug)]
-pub(crate) struct Shared<D> {
+pub(crate) struct Shared<D: Disk> {
     pub(crate) disk: D,
     pub(crate) dir: PathBuf,
     pub(crate) id: StoreId,
     pub(crate) schema: Arc<Schema>,
     pub(crate) options: Options,
+    pub(crate) sealing: Sealing<D::Lock>,
     committed: AtomicU64,
     version: ArcSwap<Version>,
     note: ArcSwap<Notes>,
@@ -39,6 +42,18 @@ pub(crate) struct Version {
     /// Oldest first.
     pub(crate) finished: Vec<Arc<Finished>>,
     pub(crate) active: Arc<Active>,
+}
+
+impl Version {
+    /// The segments by what they are once one that was sealed is published: it is the oldest that was not.
+    pub(crate) fn with(&self, waiting: Option<&Arc<Sealed>>) -> (Vec<Arc<Sealed>>, Vec<Arc<Finished>>) {
+        let (mut sealed, mut finished) = (self.sealed.clone(), self.finished.clone());
+        if let Some(waiting) = waiting {
+            sealed.push(Arc::clone(waiting));
+            finished.retain(|segment| segment.number != waiting.number);
+        }
+        (sealed, finished)
+    }
 }
 
 /// The newest note, and the one before it: a snapshot whose row count is older than the newest takes that.
@@ -63,13 +78,14 @@ pub(crate) struct Seen {
     pub(crate) note: Option<Arc<[u8]>>,
 }
 
-impl<D> Shared<D> {
+impl<D: Disk> Shared<D> {
     pub(crate) fn new(
         disk: D,
         dir: PathBuf,
         id: StoreId,
         schema: Arc<Schema>,
         options: Options,
+        sealing: Sealing<D::Lock>,
         seen: Seen,
     ) -> Self {
         let noted = Noted { rows: seen.rows, note: seen.note };
@@ -79,6 +95,7 @@ impl<D> Shared<D> {
             id,
             schema,
             options,
+            sealing,
             committed: AtomicU64::new(seen.rows),
             version: ArcSwap::new(seen.version),
             note: ArcSwap::from_pointee(Notes { newest: noted.clone(), before: noted }),

@@ -1,0 +1,334 @@
+//! Sealing: a finished raw segment becomes one immutable, compressed file, which the writer then publishes.
+//!
+//! On any core, beside the writer: nothing that a manifest names is touched. The raw files are read front to back and
+//! verified, each stream's blocks written one behind the other, then the index; all of it is made durable, its name
+//! too, and read back. Only then the writer is told. Dropping the future at any moment, or an error, leaves a file
+//! that no manifest names; the next seal of that segment unlinks it, so that writes to it that are still on their way
+//! reach nothing that counts.
+//!
+//! Work between two waits is bounded, by what one read brings; so is memory, but for the index.
+//! Not here: whose turn it is (`sealing`), publishing (`core`), reading sealed segments (`reader`).
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::sealing::Turn;
+use super::shared::Shared;
+use crate::disk::{Disk, Mode};
+use crate::error::{Error, Refused, Result};
+use crate::format::block::BlockPlace;
+use crate::format::crc32c;
+use crate::format::manifest::{Finished, Sealed};
+use crate::format::segment::{
+    Directory, Entries, Entry, Group, Home, Shape, Stream, directory_bytes, encode_entries,
+};
+use crate::mutant::{self, Mutant};
+use crate::schema::{RawFile, Role, Schema};
+use crate::segment;
+use crate::segment::read::Loaded;
+use crate::statistics::{FloatSum, GROUP_BITS, GROUP_ROWS, LANES};
+use blocks::Raws;
+use output::{Output, Written};
+use source::Source;
+
+mod blocks;
+mod output;
+mod source;
+#[cfg(test)]
+mod tests;
+
+/// What [`Store::maintain`](crate::Store::maintain) is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Maintain {
+    /// Turn the oldest finished segment into a sealed one: compressed, indexed.
+    Seal,
+}
+
+/// What [`Store::maintain`](crate::Store::maintain) did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Maintained {
+    /// Nothing was to be done, or not now: every finished segment is sealed, another call is at work, or what was
+    /// sealed last waits for the writer to publish it.
+    Nothing,
+    /// A segment was sealed, and is published by the writer's next commit, sync, checkpoint or close.
+    #[non_exhaustive]
+    Sealed {
+        /// Its number.
+        segment: u64,
+        /// How many rows it has.
+        rows: u64,
+        /// Bytes of its raw files.
+        bytes_before: u64,
+        /// Bytes of its sealed file.
+        bytes_after: u64,
+    },
+}
+
+/// Seals the oldest finished segment, if there is one and nobody else does.
+pub(crate) async fn seal<D: Disk>(shared: &Shared<D>) -> Result<Maintained> {
+    let Some(turn) = shared.sealing.turn()? else { return Ok(Maintained::Nothing) };
+    // Behind the turn: whoever had it before has published.
+    let version = shared.version();
+    let is_sealable = |file: &RawFile| !matches!(Shape::of(*file, &shared.schema), Shape::Bytes(_));
+    let Some(finished) = version.finished.first().filter(|_| shared.schema.files().iter().all(is_sealable))
+    else {
+        return Ok(Maintained::Nothing);
+    };
+    let path = segment::path(&shared.dir, finished.number);
+    let Some(file) = create(shared, &turn, finished.number, &path).await? else {
+        return Ok(Maintained::Nothing);
+    };
+    let seal = Seal { shared, turn: &turn, finished, before: version.sealed.last() };
+    let sealed = match seal.make(&path, file).await {
+        Err(full @ Error::Full { .. }) => {
+            // What was written is in the way of others. Where its name stays, the next call removes it.
+            let _ = remove(shared, &turn, finished.number, &path).await;
+            return Err(full);
+        }
+        made => made?,
+    };
+    turn.check()?;
+    let did = Maintained::Sealed {
+        segment: sealed.number,
+        rows: sealed.rows,
+        bytes_before: finished.lengths.iter().sum(),
+        bytes_after: sealed.bytes,
+    };
+    turn.hand_over(sealed);
+    Ok(did)
+}
+
+/// How often a name is removed that is there again.
+const ATTEMPTS: usize = 3;
+
+/// Makes the segment's file, which holds nothing. None while an earlier call's removal of that name may still come
+/// to pass: it would take the new file's name.
+async fn create<D: Disk>(
+    shared: &Shared<D>,
+    turn: &Turn<'_, D::Lock>,
+    number: u64,
+    path: &Path,
+) -> Result<Option<D::File>> {
+    let Shared { disk, dir, .. } = shared;
+    if turn.removing() == Some(number) && !mutant::is(Mutant::RemovalForgotten) {
+        let names = disk.list(dir).await.map_err(|error| Error::io("list", dir, error))?;
+        if names.iter().any(|name| dir.join(name) == path) {
+            return Ok(None);
+        }
+        turn.set_removing(None);
+    }
+    for _ in 0..ATTEMPTS {
+        let over = mutant::is(Mutant::SegmentWrittenOver);
+        let mode = if over { Mode::Create(&turn.lock) } else { Mode::CreateNew(&turn.lock) };
+        match disk.open(path, mode).await {
+            Ok(file) => return Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                remove(shared, turn, number, path).await?;
+            }
+            Err(error) => return Err(Refused::new("make", path, error).before_writing()),
+        }
+    }
+    Err(Error::io("make", path, io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Removes a file that no manifest names. If this is dropped, the name may go at any later moment.
+async fn remove<D: Disk>(
+    shared: &Shared<D>,
+    turn: &Turn<'_, D::Lock>,
+    number: u64,
+    path: &Path,
+) -> Result<()> {
+    turn.set_removing(Some(number));
+    let removed = shared.disk.remove(path).await;
+    turn.set_removing(None);
+    removed.map_err(|error| Error::io("remove the leftover", path, error))
+}
+
+/// A seal at work.
+struct Seal<'a, D: Disk> {
+    shared: &'a Shared<D>,
+    turn: &'a Turn<'a, D::Lock>,
+    finished: &'a Arc<Finished>,
+    /// The sealed segment whose rows come before.
+    before: Option<&'a Arc<Sealed>>,
+}
+
+/// What the index will say.
+struct Index {
+    streams: Vec<Stream>,
+    /// Bytes of all entries.
+    entries: Vec<u8>,
+    groups: Vec<Group>,
+}
+
+impl<D: Disk> Seal<'_, D> {
+    /// Fills the file, makes it durable under its name, and reads it back.
+    async fn make(&self, path: &Path, file: D::File) -> Result<Sealed> {
+        let made = self.write(path, file).await?;
+        let Shared { disk, dir, .. } = self.shared;
+        if !mutant::is(Mutant::NoSegmentNameSync) {
+            disk.sync_dir(dir).await.map_err(|error| Error::io("sync", dir, error))?;
+        }
+        let (written, directory) = made;
+        self.verify(path, &written, directory).await
+    }
+
+    /// The whole file, durable.
+    async fn write(&self, path: &Path, file: D::File) -> Result<(Written, Directory)> {
+        let segment = source::load(self.shared, self.finished).await?;
+        let mut output = Output::new(path.to_path_buf(), file);
+        let mut index = Index { streams: Vec::new(), entries: Vec::new(), groups: Vec::new() };
+        for (number, raw) in self.shared.schema.files().iter().enumerate() {
+            let shape = Shape::of(*raw, &self.shared.schema);
+            if shape == Shape::None {
+                index.streams.push(Stream::default());
+                continue;
+            }
+            self.write_stream(&segment, number, shape, &mut output, &mut index).await?;
+        }
+        let directory = Directory { rows: self.rows(), streams: index.streams, groups: index.groups };
+        let ended = async {
+            output.pad().await?;
+            output.push(&index.entries).await?;
+            output.pad().await?;
+            output.push(&directory.encode(self.home())).await?;
+            output.finish(&self.shared.disk).await
+        };
+        let written = ended.await.map_err(Refused::before_writing)?;
+        Ok((written, directory))
+    }
+
+    /// Blocks of one file's values, row group by row group.
+    async fn write_stream(
+        &self,
+        segment: &Loaded,
+        number: usize,
+        shape: Shape,
+        output: &mut Output<D::File>,
+        index: &mut Index,
+    ) -> Result<()> {
+        let schema = &self.shared.schema;
+        let raw = schema.files()[number];
+        let Some(width) = raw.width() else { unreachable!("bytes and text are not sealed") };
+        let mut values = Source::open(self.shared, segment, number, width).await?;
+        let mut nulls = match nulls_of(raw, schema) {
+            Some(file) => Some(Source::open(self.shared, segment, file, 1).await?),
+            None => None,
+        };
+        let (mut sum, mut entries) = (self.sum_before(number, shape).await?, Vec::new());
+        let start = output.at();
+        for rows in groups(self.finished) {
+            self.turn.check()?;
+            let nulls = match &mut nulls {
+                Some(nulls) => Some(nulls.rows(rows.clone()).await?),
+                None => None,
+            };
+            let row = self.finished.first_row + rows.start;
+            let raws = Raws { bytes: values.rows(rows.clone()).await?, nulls, row };
+            let place = BlockPlace { segment: self.finished.number, offset: output.at() };
+            let made = blocks::make(shape, raws, place, &self.shared.id, &mut sum);
+            let made = made.map_err(|(row, what)| values.damaged(rows.start + row as u64, what))?;
+            output.push(&made.bytes).await.map_err(Refused::before_writing)?;
+            entries.push(Entry { end: output.at() - start, ..made.entry });
+            index.groups.extend(made.group);
+        }
+        values.close().await;
+        if let Some(nulls) = nulls {
+            nulls.close().await;
+        }
+        let entries = encode_entries(shape, &entries, sum.lanes());
+        index.streams.push(Stream { bytes: output.at() - start, sum: crc32c(&entries) });
+        index.entries.extend(entries);
+        Ok(())
+    }
+
+    /// What a stream's sum of floats goes on from: rows of the first row group may lie in the segment before.
+    async fn sum_before(&self, number: usize, shape: Shape) -> Result<FloatSum> {
+        let mut sum = FloatSum::default();
+        let Some(before) = self.before else { return Ok(sum) };
+        if !shape.is_float() || self.finished.first_row.is_multiple_of(GROUP_ROWS) {
+            return Ok(sum);
+        }
+        let Shared { disk, dir, id, schema, .. } = self.shared;
+        let path = segment::path(dir, before.number);
+        let rows = before.first_row..before.first_row + before.rows;
+        let sheet_bytes = directory_bytes(&rows, schema).filter(|bytes| *bytes <= before.bytes);
+        let damaged = |what: &'static str| Error::corrupt(&path, 0, what);
+        let sheet_bytes = sheet_bytes.ok_or_else(|| damaged("it is too short for its directory"))?;
+        let file = source::open(disk, &path).await?;
+        let sheet = source::read(&file, &path, before.bytes - sheet_bytes..before.bytes).await?;
+        let home = Home { segment: before.number, store: id, schema };
+        let directory = Directory::decode(&sheet, home, before.bytes);
+        let directory = directory.map_err(|malformed| malformed.at(&path))?;
+        if crc32c(&sheet) != before.directory_sum || directory.rows != rows {
+            return Err(damaged("its directory is not the one that the manifest names"));
+        }
+        let range = directory.entries(number, schema);
+        let page = crate::disk::PAGE as u64;
+        let pages = range.start / page * page..range.end.next_multiple_of(page);
+        let bytes = source::read(&file, &path, pages.clone()).await?;
+        let at = |offset: u64| usize::try_from(offset - pages.start).unwrap_or(usize::MAX);
+        let entries = bytes[at(range.start)..at(range.end)].to_vec();
+        let entries = Entries::decode(entries, &directory, number, schema);
+        let lanes: [f64; LANES] = entries.map_err(|malformed| malformed.at(&path))?.lanes();
+        source::close(file).await;
+        sum.resume(self.finished.first_row >> GROUP_BITS, lanes);
+        Ok(sum)
+    }
+
+    /// Whether the disk holds the file, and its directory can be read.
+    async fn verify(&self, path: &Path, written: &Written, directory: Directory) -> Result<Sealed> {
+        let sheet = directory.encode(self.home());
+        let file = source::open(&self.shared.disk, path).await?;
+        let read = written.verify(&file, path, sheet.len()).await?;
+        source::close(file).await;
+        let decoded = Directory::decode(&read, self.home(), written.bytes);
+        let keys = (directory.groups.first(), directory.groups.last());
+        let (Some(first), Some(last)) = keys else { unreachable!("a finished segment has rows") };
+        let keys = (first.first_key, last.last_key);
+        if decoded.map_err(|malformed| malformed.at(path))? != directory {
+            return Err(Error::corrupt(path, 0, "its directory does not read as it was written"));
+        }
+        if keys != (self.finished.first_key, self.finished.last_key) {
+            let raw = segment::slot::path(&self.shared.dir, self.finished.slot).join("keys");
+            return Err(Error::corrupt(&raw, 0, "the first and the last key are not those that are named"));
+        }
+        Ok(Sealed {
+            number: self.finished.number,
+            first_row: self.finished.first_row,
+            rows: self.finished.rows,
+            first_key: keys.0,
+            last_key: keys.1,
+            bytes: written.bytes,
+            directory_sum: crc32c(&sheet),
+        })
+    }
+
+    fn rows(&self) -> std::ops::Range<u64> {
+        self.finished.first_row..self.finished.first_row + self.finished.rows
+    }
+
+    fn home(&self) -> Home<'_> {
+        let Shared { id, schema, .. } = self.shared;
+        Home { segment: self.finished.number, store: id, schema }
+    }
+}
+
+/// Rows of each row group, counted from the segment's first row.
+fn groups(finished: &Finished) -> impl Iterator<Item = std::ops::Range<u64>> {
+    let (first, end) = (finished.first_row, finished.first_row + finished.rows);
+    (first >> GROUP_BITS..end.div_ceil(GROUP_ROWS)).map(move |group| {
+        let rows = (group << GROUP_BITS).max(first)..((group + 1) << GROUP_BITS).min(end);
+        rows.start - first..rows.end - first
+    })
+}
+
+/// The file that says which values of this one are null.
+fn nulls_of(raw: RawFile, schema: &Schema) -> Option<usize> {
+    let is_of = |file: &RawFile| file.role == Role::Nulls && file.column == raw.column;
+    let holds_values = matches!(raw.role, Role::Fixed(_));
+    holds_values.then(|| schema.files().iter().position(is_of)).flatten()
+}

@@ -1,0 +1,153 @@
+//! A row group's values, encoded and verified: what of a sealed segment is neither index nor I/O.
+//!
+//! A block is decoded as soon as it is encoded, and compared with the values that it was made of, bit by bit: the raw
+//! files that hold them go when the segment that holds the block is published.
+//!
+//! Not here: how values are encoded (`codec`, `format`), where their bytes come from and go to (`seal`).
+
+use crate::codec::block::Scratch;
+use crate::codec::fixed::Fixed;
+use crate::codec::raw::Raw;
+use crate::format::StoreId;
+use crate::format::block::{self, BlockPlace, SealedBlock};
+use crate::format::segment::{Coded, Entry, Group, Shape};
+use crate::schema::Kind;
+use crate::statistics::{FloatSum, Numeric, Statistics};
+
+/// What a row group's values of one file became.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// Empty where the entry says everything.
+    pub(super) bytes: Vec<u8>,
+    /// Its end is that of the block alone.
+    pub(super) entry: Entry,
+    /// Of keys.
+    pub(super) group: Option<Group>,
+}
+
+/// Values of one file and row group, as they lie in raw files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raws<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Which of them are null.
+    pub(super) nulls: Option<&'a [u8]>,
+    /// The number of the first row.
+    pub(super) row: u64,
+}
+
+/// What is wrong with values: the row, counted from the first of them.
+pub(super) type Wrong = (usize, &'static str);
+
+const UNFAITHFUL: &str = "a block that was made of these values does not decode to them; nothing was changed";
+
+/// Encodes values of a file of this shape as a block at `place`; a sum of floats goes on.
+pub(super) fn make(
+    shape: Shape,
+    raw: Raws<'_>,
+    place: BlockPlace,
+    store: &StoreId,
+    sum: &mut FloatSum,
+) -> Result<Made, Wrong> {
+    match shape {
+        Shape::Keys => keys(raw, place, store),
+        Shape::Bools => {
+            check_bools(raw.bytes, "a bool is a byte of 0 or 1")?;
+            encoded(&values::<bool>(raw.bytes), place, store)
+        }
+        Shape::Nulls => nulls(raw, place, store),
+        Shape::Numbers(Kind::U64) => numbers::<u64>(raw, place, store, sum),
+        Shape::Numbers(Kind::I64) => numbers::<i64>(raw, place, store, sum),
+        Shape::Numbers(Kind::F64) => numbers::<f64>(raw, place, store, sum),
+        Shape::Numbers(Kind::U32) => numbers::<u32>(raw, place, store, sum),
+        Shape::Numbers(Kind::I32) => numbers::<i32>(raw, place, store, sum),
+        Shape::Numbers(Kind::F32) => numbers::<f32>(raw, place, store, sum),
+        Shape::Numbers(Kind::Bool | Kind::Bytes | Kind::Text) | Shape::Bytes(_) | Shape::None => {
+            unreachable!("blocks of {shape:?} are not made of values of fixed width")
+        }
+    }
+}
+
+fn values<T: Raw>(bytes: &[u8]) -> Vec<T> {
+    let mut values = Vec::with_capacity(bytes.len() / T::WIDTH);
+    T::read(bytes, &mut values);
+    values
+}
+
+fn keys(raw: Raws<'_>, place: BlockPlace, store: &StoreId) -> Result<Made, Wrong> {
+    let keys = values::<u64>(raw.bytes);
+    if let Some(before) = keys.windows(2).position(|pair| pair[0] > pair[1]) {
+        return Err((before + 1, "a key is below the one before it"));
+    }
+    Ok(Made { group: Group::of(&keys), ..encoded(&keys, place, store)? })
+}
+
+fn numbers<T: Numeric + Raw>(
+    raw: Raws<'_>,
+    place: BlockPlace,
+    store: &StoreId,
+    sum: &mut FloatSum,
+) -> Result<Made, Wrong> {
+    let values = values::<T>(raw.bytes);
+    let nulls = raw.nulls.map(|nulls| {
+        check_bools(nulls, NOT_A_NULL)?;
+        Ok(self::values::<bool>(nulls))
+    });
+    let nulls = nulls.transpose()?.filter(|nulls| nulls.contains(&true));
+    if let Some(nulls) = &nulls {
+        let value_of = |row: &usize| &raw.bytes[row * T::WIDTH..(row + 1) * T::WIDTH];
+        let is_wrong = |row: &usize| nulls[*row] && value_of(row).iter().any(|byte| *byte != 0);
+        if let Some(row) = (0..nulls.len()).find(is_wrong) {
+            return Err((row, "the value of a null is zero"));
+        }
+    }
+    let made = encoded(&values, place, store)?;
+    let statistics = Some(Statistics::of(&values, nulls.as_deref(), raw.row, sum));
+    Ok(Made { entry: Entry { statistics, ..made.entry }, ..made })
+}
+
+fn nulls(raw: Raws<'_>, place: BlockPlace, store: &StoreId) -> Result<Made, Wrong> {
+    check_bools(raw.bytes, NOT_A_NULL)?;
+    let nulls = values::<bool>(raw.bytes);
+    let count = nulls.iter().filter(|null| **null).count();
+    let made = match count == 0 || count == nulls.len() {
+        true => {
+            let entry = Entry { end: 0, block: None, nulls: 0, statistics: None };
+            Made { bytes: Vec::new(), entry, group: None }
+        }
+        false => encoded(&nulls, place, store)?,
+    };
+    // A row group has 16,384 rows at most.
+    let nulls = u16::try_from(count).unwrap_or(u16::MAX);
+    Ok(Made { entry: Entry { nulls, ..made.entry }, ..made })
+}
+
+const NOT_A_NULL: &str = "whether a row is null is a byte of 0 or 1";
+
+fn check_bools(bytes: &[u8], what: &'static str) -> Result<(), Wrong> {
+    bytes.iter().position(|byte| *byte > 1).map_or(Ok(()), |row| Err((row, what)))
+}
+
+/// A block of these values, which decodes to them.
+fn encoded<T: Fixed>(values: &[T], place: BlockPlace, store: &StoreId) -> Result<Made, Wrong> {
+    let bytes = block::encode(values, place, store);
+    let unfaithful = |_| (0, UNFAITHFUL);
+    let block = SealedBlock::parse(&bytes, T::KIND, values.len(), place, store).map_err(unfaithful)?;
+    let (mut decoded, mut scratch) = (Vec::with_capacity(values.len()), Scratch::default());
+    for index in 0..block.block().vectors() {
+        let vector = &bytes[block.vector(index)];
+        if index < block.block().vectors_with_bytes() {
+            block.verify(index, vector).map_err(unfaithful)?;
+        }
+        let vector = block.block().decode_vector::<T>(index, vector, &mut scratch, &mut decoded);
+        vector.map_err(unfaithful)?;
+    }
+    let same = |(one, other): (&T, &T)| one.bits() == other.bits();
+    if decoded.len() != values.len() || !values.iter().zip(&decoded).all(same) || block.bytes() != bytes.len()
+    {
+        return Err((0, UNFAITHFUL));
+    }
+    let head_bytes = u32::try_from(block.head_bytes()).map_err(|_| (0, UNFAITHFUL))?;
+    let coded = Coded { head_bytes, codec: block.block().tag() };
+    let entry = Entry { end: bytes.len() as u64, block: Some(coded), nulls: 0, statistics: None };
+    Ok(Made { bytes, entry, group: None })
+}
