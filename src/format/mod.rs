@@ -19,7 +19,6 @@ mod cursor;
 pub(crate) mod dump;
 pub(crate) mod manifest;
 pub(crate) mod record;
-#[cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
 pub(crate) mod segment;
 mod sheet;
 pub(crate) mod sums;

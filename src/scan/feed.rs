@@ -240,7 +240,7 @@ mod tests {
     use crate::format::crc32c;
     use crate::format::record::{FileChange, Form, Rows};
     use crate::segment::active::{ActiveWriter, Moved};
-    use crate::segment::read::{Body, Segment};
+    use crate::segment::read::{Body, RawSegment};
 
     /// Keys of which three pages are committed, and none is in the file.
     fn three_pages() -> (ActiveWriter, Vec<u8>) {
@@ -267,7 +267,7 @@ mod tests {
     fn what_is_here_stays_here_while_its_chunk_is_read_again() {
         for direction in [Direction::Forward, Direction::Reverse] {
             let (mut writer, bytes) = three_pages();
-            let segment = Segment { rows: 0..1536, body: Body::Active(Arc::clone(&writer.shared)) };
+            let segment = RawSegment { rows: 0..1536, body: Body::Active(Arc::clone(&writer.shared)) };
             let mut feed = Feed::new(Arc::new(Loaded::active(segment)), 0, 0..12_288, direction);
             assert!(feed.ahead(16).is_none(), "nothing is in the file");
             assert!(matches!(feed.supply(&(0..12_288), &feed.view()), Supply::Here));

@@ -75,7 +75,7 @@ fn a_head_with_a_right_checksum_and_wrong_content_is_refused() {
         change(&mut bytes);
         let len = (bytes.len() as u32).to_le_bytes();
         bytes[4..8].copy_from_slice(&len);
-        let salt = Salt::new(&STORE, Piece::Segment, 0, PLACE.offset, PLACE.segment);
+        let salt = Salt::new(&STORE, Piece::Block, 0, PLACE.offset, PLACE.segment);
         let sum = salt.crc32(&[&bytes[4..]]).to_le_bytes();
         bytes[..4].copy_from_slice(&sum);
         SealedBlock::parse(&bytes, Kind::U64, values.len(), PLACE, &STORE)
