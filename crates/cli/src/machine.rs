@@ -73,6 +73,18 @@ pub(crate) fn queue(path: &Path, name: &str) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
+/// Bytes that the device under `path` has been given to write, where the kernel counts them.
+pub(crate) fn written_bytes(path: &Path) -> Option<u64> {
+    let stat = fs::read_to_string(device(path)?.join("stat")).ok()?;
+    Some(stat.split_whitespace().nth(6)?.parse::<u64>().ok()? * 512)
+}
+
+/// Reads that the device under `path` has completed, where the kernel counts them.
+pub(crate) fn reads(path: &Path) -> Option<u64> {
+    let stat = fs::read_to_string(device(path)?.join("stat")).ok()?;
+    stat.split_whitespace().next()?.parse().ok()
+}
+
 /// Flushes that the device under `path` has completed, where the kernel counts them.
 pub(crate) fn flushes(path: &Path) -> Option<u64> {
     let stat = fs::read_to_string(device(path)?.join("stat")).ok()?;

@@ -17,6 +17,7 @@ mod data;
 mod figures;
 pub(super) mod floors;
 pub(super) mod report;
+mod sealed;
 
 use figures::Figures;
 use floors::Written;
@@ -44,7 +45,22 @@ pub(crate) struct Bench {
 }
 
 /// What `--only` takes.
-const FIGURES: [&str; 6] = ["append_1", "batch_1000", "batch_65536", "group_64", "scan_cold", "open"];
+const FIGURES: [&str; 11] = [
+    "append_1",
+    "batch_1000",
+    "batch_65536",
+    "group_64",
+    "ingest_sealed",
+    "scan_cold",
+    "scan_warm",
+    "get_cold",
+    "get_warm",
+    "agg",
+    "open",
+];
+
+/// Those that are measured on one sealed store.
+const SEALED: [&str; 7] = ["ingest_sealed", "scan_cold", "scan_warm", "get_cold", "get_warm", "agg", "open"];
 
 impl Bench {
     pub(crate) fn run(self, engine: Engine) -> Result<()> {
@@ -60,7 +76,7 @@ struct Measure {
 
 impl OnDisk for Measure {
     async fn run<D: Disk>(self, disk: D) -> Result<()> {
-        let report = measure(disk, self.engine.name(), &self.request).await?;
+        let report = measure(disk, self.engine, &self.request).await?;
         let shown =
             if self.request.json { format!("{}\n", Value::Object(report)) } else { report::text(&report) };
         Ok(stdout().write_all(shown.as_bytes())?)
@@ -68,7 +84,7 @@ impl OnDisk for Measure {
 }
 
 /// Measures; returns the facts that figures depend on, and the figures.
-async fn measure<D: Disk>(disk: D, engine: &str, request: &Bench) -> Result<Map<String, Value>> {
+async fn measure<D: Disk>(disk: D, engine: Engine, request: &Bench) -> Result<Map<String, Value>> {
     let dir = tempfile::Builder::new().prefix("tidelog-bench-").tempdir_in(&request.dir);
     let dir = dir.with_context(|| format!("could not make a directory in {}", request.dir.display()))?;
     let floor = Written::new(dir.path(), if request.quick { 256 << 20 } else { 4 << 30 })?;
@@ -87,9 +103,13 @@ async fn measure<D: Disk>(disk: D, engine: &str, request: &Bench) -> Result<Map<
         say(format_args!("group_64: 64 callers"));
         bench.group_64(&mut report).await?;
     }
-    if wanted("batch_65536") || wanted("scan_cold") || wanted("open") {
-        say(format_args!("batch_65536, open, scan_cold: {} rows", request.rows));
+    if wanted("batch_65536") {
+        say(format_args!("batch_65536: {} rows", request.rows));
         bench.batches(&mut report).await?;
+    }
+    if SEALED.into_iter().any(wanted) {
+        say(format_args!("{}: {} rows", SEALED.join(", "), request.rows));
+        bench.sealed(&mut report).await?;
     }
     if let Some(bytes) = machine::peak_memory_bytes() {
         say(format_args!("most memory at once: {} MB", bytes / 1_000_000));
@@ -97,7 +117,7 @@ async fn measure<D: Disk>(disk: D, engine: &str, request: &Bench) -> Result<Map<
     let mut facts = Map::new();
     facts.insert("rows".to_owned(), request.rows.into());
     facts.insert("columns".to_owned(), 4.into());
-    facts.insert("engine".to_owned(), engine.into());
+    facts.insert("engine".to_owned(), engine.name().into());
     facts.extend(machine::facts(dir.path()));
     Ok(report.json(facts))
 }

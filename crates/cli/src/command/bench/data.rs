@@ -45,6 +45,11 @@ impl Rows {
         Self { random: SplitMix64(1), next: 0, a: 100.0, b: 50.0 }
     }
 
+    /// The first key, and the step to the next.
+    pub(crate) fn keys() -> (u64, u64) {
+        (FIRST_KEY, STEP)
+    }
+
     /// The next `count` rows, in place of what `batch` held.
     pub(crate) fn fill(&mut self, batch: &mut Batch, count: usize) {
         batch.keys.clear();

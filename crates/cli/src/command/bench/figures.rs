@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tidelog::disk::{Disk, PAGE};
-use tidelog::{Appender, Column, ColumnId, Kind, Options, Schema, Value, Writer};
+use tidelog::{Appender, Column, ColumnId, Kind, Options, Reader, Schema, Snapshot, Store, Value, Writer};
 
 use super::data::{Batch, Rows, schema};
 use super::floors::Written;
@@ -35,7 +35,7 @@ impl<'a, D: Disk> Figures<'a, D> {
         Self { disk, dir, floor, rows, time: if quick { LONG_ENOUGH / 20 } else { LONG_ENOUGH } }
     }
 
-    async fn writer(&self, name: &str) -> Result<Writer<D>> {
+    pub(super) async fn writer(&self, name: &str) -> Result<Writer<D>> {
         Ok(Writer::create_on(self.disk.clone(), self.dir.join(name), schema()?, Options::default()).await?)
     }
 
@@ -114,8 +114,7 @@ impl<'a, D: Disk> Figures<'a, D> {
         Ok(())
     }
 
-    /// Durable batches of 65,536 rows into fresh space, in a plain loop; then the same rows, cold, out again, and
-    /// the store opened.
+    /// Durable batches of 65,536 rows into fresh space, in a plain loop.
     pub(crate) async fn batches(&self, report: &mut Report) -> Result<()> {
         const BATCH: usize = 65_536;
         const AT_ONCE: usize = 16;
@@ -158,55 +157,16 @@ impl<'a, D: Disk> Figures<'a, D> {
         report.commits(&ours);
         report.put("batch_65536", "longest_ms", quantile(&ours, 1.0) * 1e3);
         writer.close().await?;
-        self.open(report).await?;
-        self.scan_cold(report, done, sum).await
+        self.check("batches", done, sum).await
     }
 
-    async fn open(&self, report: &mut Report) -> Result<()> {
-        let mut times = Vec::new();
-        for _ in 0..9 {
-            let start = Instant::now();
-            let writer =
-                Writer::open_on(self.disk.clone(), self.dir.join("batches"), Options::default()).await?;
-            times.push(start.elapsed());
-            report.put("open", "rows", report::whole(writer.store().rows()));
-            writer.close().await?;
-        }
-        report.put("open", "ms", quantile(&times, 0.5) * 1e3);
-        Ok(())
-    }
-
-    async fn scan_cold(&self, report: &mut Report, rows: u64, sum: f64) -> Result<()> {
-        let writer = Writer::open_on(self.disk.clone(), self.dir.join("batches"), Options::default()).await?;
-        let store = writer.store();
-        let snapshot = store.snapshot();
-        let (mut rates, mut ratios, mut floors) = (Vec::new(), Vec::new(), Vec::new());
-        let started = Instant::now();
-        while started.elapsed() < self.time || rates.is_empty() {
-            let before = self.floor.read_rate(512 << 20)?;
-            let reader = store.reader();
-            let mut scan = reader.scan(&snapshot, ..);
-            let (mut found, mut total) = (0, 0.0);
-            let start = Instant::now();
-            while let Some(batch) = scan.next().await? {
-                found += batch.len() as u64;
-                let column = batch.column(ColumnId(0)).and_then(|column| column.as_f64());
-                total = column.unwrap_or_default().iter().fold(total, |sum, value| sum + value);
-            }
-            let rate = report::whole(rows) * 40.0 / start.elapsed().as_secs_f64();
-            let off = (total - sum).abs() / sum.abs();
-            ensure!(found == rows && off < 1e-9, "scan_cold: {found} rows of {rows}, sum {total} for {sum}");
-            let floor = f64::midpoint(before, self.floor.read_rate(512 << 20)?);
-            rates.push(rate);
-            floors.push(floor);
-            ratios.push(rate / floor);
-        }
-        writer.close().await?;
-        report.put("floor", "read_mb_s", median(&floors) / 1e6);
-        report.put("floor", "read_4k_p50_us", quantile(&self.floor.read_4k(2000)?, 0.5) * 1e6);
-        report.put("scan_cold", "values_s", median(&rates) / 8.0);
-        report.put("scan_cold", "stored_mb_s", median(&rates) / 1e6);
-        report.put("scan_cold", "ratio", median(&ratios));
+    /// That all of it is there.
+    async fn check(&self, name: &str, rows: u64, sum: f64) -> Result<()> {
+        let store = Store::follow_on(self.disk.clone(), self.dir.join(name), Options::default()).await?;
+        let reader = store.reader();
+        let (found, total) = scan(&reader, &store.snapshot(), &[ColumnId(0)]).await?;
+        let off = (total - sum).abs() / sum.abs();
+        ensure!(found == rows && off < 1e-9, "{name}: {found} rows of {rows}, sum {total} for {sum}");
         Ok(())
     }
 
@@ -243,6 +203,32 @@ impl<'a, D: Disk> Figures<'a, D> {
         report.put("group_64", "p99_us", quantile(&all, 0.99) * 1e6);
         Ok(())
     }
+}
+
+/// Rows of a scan of these columns, and the sum of the first.
+pub(super) async fn scan<D: Disk>(
+    reader: &Reader<D>,
+    at: &Snapshot,
+    columns: &[ColumnId],
+) -> Result<(u64, f64)> {
+    let mut scan = reader.scan(at, ..).columns(columns).without_keys();
+    let (mut rows, mut sum) = (0, 0.0);
+    while let Some(batch) = scan.next().await? {
+        rows += batch.len() as u64;
+        let column = batch.column(columns[0]).and_then(|column| column.as_f64());
+        sum += sum_of(column.unwrap_or_default());
+    }
+    Ok((rows, sum))
+}
+
+/// In sixteen lanes, so that adding costs less than reading.
+fn sum_of(values: &[f64]) -> f64 {
+    let (chunks, rest) = values.as_chunks::<16>();
+    let mut lanes = [0.0; 16];
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += value);
+    }
+    lanes.iter().chain(rest).sum()
 }
 
 async fn caller(appender: Appender, until: Instant) -> Result<Vec<Duration>> {

@@ -93,7 +93,12 @@ impl Written {
 
     /// Reads of one page, one after another: the time of each.
     pub(crate) fn read_4k(&self, count: u64) -> Result<Vec<Duration>> {
-        Ok(block_on(self.random_reads(PAGE, count, IN_FLIGHT))?)
+        self.read_one(PAGE, count)
+    }
+
+    /// Reads of so many bytes, one after another: the time of each.
+    pub(crate) fn read_one(&self, len: usize, count: u64) -> Result<Vec<Duration>> {
+        Ok(block_on(self.random_reads(len, count, IN_FLIGHT))?)
     }
 
     async fn random_reads(&self, len: usize, count: u64, seed: u64) -> std::io::Result<Vec<Duration>> {

@@ -1,0 +1,243 @@
+//! Figures of a sealed store: ingest until sealed, scans, lookups, aggregates, open.
+//!
+//! The rows are those of the bench set; every pass checks what it read. Cold means a reader that keeps nothing, on
+//! direct I/O.
+//!
+//! Not here: figures of raw rows (`figures`).
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use tidelog::disk::{Disk, PAGE};
+use tidelog::{ColumnId, Maintain, Maintained, Options, Reader, Seek, Snapshot, Store, Writer};
+
+use super::data::{Batch, Rows, SplitMix64};
+use super::figures::{Figures, scan};
+use super::report::{Report, median, quantile, whole};
+use crate::machine;
+
+const A: ColumnId = ColumnId(0);
+const ALL: [ColumnId; 4] = [ColumnId(0), ColumnId(1), ColumnId(2), ColumnId(3)];
+/// Rows of a durable batch.
+const BATCH: usize = 65_536;
+/// Batches that are made before they are timed.
+const AT_ONCE: usize = 16;
+/// A cache that holds all of it.
+const CACHE_BYTES: u64 = 1 << 30;
+
+/// What was written, to be compared with what is read.
+struct Written {
+    store: String,
+    rows: u64,
+    /// Of column a.
+    sum: f64,
+    first_key: u64,
+    step: u64,
+}
+
+impl<D: Disk> Figures<'_, D> {
+    pub(super) async fn sealed(&self, report: &mut Report) -> Result<()> {
+        let written = self.ingest_sealed(report).await?;
+        self.open(report, &written).await?;
+        self.scans(report, &written).await?;
+        self.lookups(report, &written).await?;
+        self.aggregates(report, &written).await
+    }
+
+    /// Durable batches until all finished segments are sealed, commits and sealing taking turns on one core.
+    async fn ingest_sealed(&self, report: &mut Report) -> Result<Written> {
+        let mut writer = self.writer("sealed").await?;
+        let store = writer.store();
+        let mut rows = Rows::new();
+        let mut made: Vec<Batch> = (0..AT_ONCE).map(|_| Batch::default()).collect();
+        let (mut sum, mut done, mut time) = (0.0, 0, Duration::ZERO);
+        let before = machine::written_bytes(self.dir);
+        while done < self.rows {
+            for batch in &mut made {
+                let count = usize::try_from(self.rows - done)?.min(BATCH);
+                rows.fill(batch, count);
+                sum += batch.columns[0].iter().sum::<f64>();
+                done += count as u64;
+            }
+            let start = Instant::now();
+            for batch in made.iter().filter(|batch| !batch.keys.is_empty()) {
+                writer.pending().append_batch(&batch.keys, &batch.values())?;
+                writer.commit().await?;
+            }
+            seal_all(&store, &mut writer).await?;
+            time += start.elapsed();
+        }
+        writer.close().await?;
+        let device = before.zip(machine::written_bytes(self.dir)).map(|(before, after)| after - before);
+        report.put("ingest_sealed", "rows_s", whole(done) / time.as_secs_f64());
+        let stats = store.stats();
+        let sealed = stats.segments.iter().filter(|segment| segment.slot.is_none());
+        let sealed_rows: u64 = sealed.map(|segment| segment.rows.end - segment.rows.start).sum();
+        if sealed_rows > 0 {
+            report.put("ingest_sealed", "bytes_per_row", whole(stats.sealed_bytes) / whole(sealed_rows));
+        }
+        if let Some(device) = device {
+            report.put("ingest_sealed", "device_bytes_per_row", whole(device) / whole(done));
+        }
+        let (first_key, step) = Rows::keys();
+        Ok(Written { store: "sealed".to_owned(), rows: done, sum, first_key, step })
+    }
+
+    async fn open(&self, report: &mut Report, written: &Written) -> Result<()> {
+        let mut times = Vec::new();
+        for _ in 0..9 {
+            let start = Instant::now();
+            let writer =
+                Writer::open_on(self.disk.clone(), self.dir.join(&written.store), Options::default()).await?;
+            times.push(start.elapsed());
+            ensure!(writer.store().rows() == written.rows, "open: {} rows", writer.store().rows());
+            writer.close().await?;
+        }
+        report.put("open", "rows", whole(written.rows));
+        report.put("open", "ms", quantile(&times, 0.5) * 1e3);
+        Ok(())
+    }
+
+    async fn follow(&self, written: &Written, cache_bytes: u64) -> Result<(Store<D>, Snapshot)> {
+        let options = Options::default().cache_bytes(cache_bytes);
+        let store = Store::follow_on(self.disk.clone(), self.dir.join(&written.store), options).await?;
+        let snapshot = store.snapshot();
+        Ok((store, snapshot))
+    }
+
+    async fn scans(&self, report: &mut Report, written: &Written) -> Result<()> {
+        let (store, snapshot) = self.follow(written, CACHE_BYTES).await?;
+        let stored = whole(stored_bytes(&store));
+        let check = |(rows, sum): (u64, f64)| {
+            let off = (sum - written.sum).abs() / written.sum.abs();
+            ensure!(rows == written.rows && off < 1e-9, "a scan: {rows} rows of {}, sum {sum}", written.rows);
+            Ok(())
+        };
+        let (warm, mut rates) = (store.reader(), Vec::new());
+        check(scan(&warm, &snapshot, &ALL).await?)?;
+        for columns in [&ALL[..1], &ALL] {
+            rates.clear();
+            let started = Instant::now();
+            while started.elapsed() < self.time || rates.is_empty() {
+                let start = Instant::now();
+                check(scan(&warm, &snapshot, columns).await?)?;
+                rates.push(whole(written.rows) * whole(columns.len() as u64) / start.elapsed().as_secs_f64());
+            }
+            if columns.len() == 1 {
+                report.put("scan_warm", "values_s", median(&rates));
+            }
+        }
+        let decode = median(&rates);
+        let (mut rates, mut ratios, mut floors) = (Vec::new(), Vec::new(), Vec::new());
+        let started = Instant::now();
+        while started.elapsed() < self.time || rates.is_empty() {
+            let before = self.floor.read_rate(256 << 20)?;
+            let start = Instant::now();
+            check(scan(&store.reader(), &snapshot, &ALL).await?)?;
+            let rate = whole(written.rows) * 4.0 / start.elapsed().as_secs_f64();
+            let floor = f64::midpoint(before, self.floor.read_rate(256 << 20)?);
+            let limit = decode.min(floor / stored * whole(written.rows) * 4.0);
+            rates.push(rate);
+            floors.push(floor);
+            ratios.push(rate / limit);
+        }
+        report.put("floor", "read_mb_s", median(&floors) / 1e6);
+        report.put("scan_cold", "values_s", median(&rates));
+        report.put("scan_cold", "stored_mb_s", median(&rates) / 4.0 / whole(written.rows) * stored / 1e6);
+        report.put("scan_cold", "ratio", median(&ratios));
+        Ok(())
+    }
+
+    /// Rows by key: each of a row group of its own, so that no block is there already; then again.
+    async fn lookups(&self, report: &mut Report, written: &Written) -> Result<()> {
+        const GROUP: u64 = 16_384;
+        let (store, snapshot) = self.follow(written, CACHE_BYTES).await?;
+        let reader = store.reader();
+        reader.encodings(&snapshot).await?;
+        let mut random = SplitMix64(7);
+        let mut groups: Vec<u64> = (1..(written.rows / GROUP).saturating_sub(1)).collect();
+        for index in (1..groups.len()).rev() {
+            groups.swap(index, usize::try_from(random.next() % (index as u64 + 1))?);
+        }
+        groups.truncate(500);
+        ensure!(!groups.is_empty(), "get_cold needs more rows than {}", written.rows);
+        let key = |row: u64| written.first_key + row * written.step;
+        let rows: Vec<u64> = groups.iter().map(|group| group * GROUP + random.next() % GROUP).collect();
+        let (mut cold, mut floors, before) = (Vec::new(), Vec::new(), machine::reads(self.dir));
+        for row in &rows {
+            let start = Instant::now();
+            get(&reader, &snapshot, key(*row), *row).await?;
+            cold.push(start.elapsed());
+        }
+        let reads = before.zip(machine::reads(self.dir)).map(|(before, after)| after - before);
+        let a = reader.encodings(&snapshot).await?;
+        let a = a.iter().filter(|encoding| encoding.column == Some(A));
+        let (bytes, blocks) = a.fold((0, 0), |(bytes, blocks), one| (bytes + one.bytes, blocks + one.blocks));
+        let len = usize::try_from(bytes / blocks.max(1))?.next_multiple_of(PAGE) + PAGE;
+        floors.extend(self.floor.read_one(len, rows.len() as u64)?);
+        report.put("get_cold", "p50_us", quantile(&cold, 0.5) * 1e6);
+        report.put("get_cold", "ratio", quantile(&cold, 0.5) / quantile(&floors, 0.5));
+        if let Some(reads) = reads {
+            report.put("get_cold", "device_reads", whole(reads) / whole(rows.len() as u64));
+        }
+        let mut warm = Vec::new();
+        for row in rows.iter().cycle().take(20_000) {
+            let start = Instant::now();
+            get(&reader, &snapshot, key(*row), *row).await?;
+            warm.push(start.elapsed());
+        }
+        report.put("get_warm", "p50_ns", quantile(&warm, 0.5) * 1e9);
+        Ok(())
+    }
+
+    /// Aggregates over random ranges.
+    async fn aggregates(&self, report: &mut Report, written: &Written) -> Result<()> {
+        let (store, snapshot) = self.follow(written, CACHE_BYTES).await?;
+        let warm = store.reader();
+        warm.aggregate(&snapshot, .., A).await?;
+        let mut random = SplitMix64(9);
+        let (mut times, mut cold) = (Vec::new(), Vec::new());
+        for number in 0..200 {
+            let (one, other) = (random.next() % written.rows, random.next() % written.rows);
+            let rows = one.min(other)..one.max(other) + 1;
+            let key = |row: u64| written.first_key + row * written.step;
+            let start = Instant::now();
+            let found = warm.aggregate(&snapshot, key(rows.start)..key(rows.end), A).await?;
+            times.push(start.elapsed());
+            ensure!(found.rows == rows.end - rows.start, "agg: {} rows of {rows:?}", found.rows);
+            if number < 50 {
+                let reader = store.reader();
+                let start = Instant::now();
+                let again = reader.aggregate(&snapshot, key(rows.start)..key(rows.end), A).await?;
+                cold.push(start.elapsed());
+                ensure!(again == found, "agg: {again:?} cold, {found:?} warm");
+            }
+        }
+        report.put("agg", "p50_us", quantile(&times, 0.5) * 1e6);
+        report.put("agg", "cold_p50_us", quantile(&cold, 0.5) * 1e6);
+        Ok(())
+    }
+}
+
+/// Seals and publishes until nothing is left to seal.
+async fn seal_all<D: Disk>(store: &Store<D>, writer: &mut Writer<D>) -> Result<()> {
+    while let Maintained::Sealed { .. } = store.maintain(Maintain::Seal).await? {
+        writer.checkpoint().await?;
+    }
+    Ok(())
+}
+
+async fn get<D: Disk>(reader: &Reader<D>, at: &Snapshot, key: u64, row: u64) -> Result<()> {
+    let found = reader.seek(at, Seek::Key(key)).await?;
+    ensure!(found.is_some_and(|found| found.row == row), "get: key {key} is row {found:?}, not {row}");
+    let batch = reader.values(at, row, &[A]).await?;
+    black_box(batch);
+    Ok(())
+}
+
+/// Bytes that a scan of all columns reads.
+fn stored_bytes<D: Disk>(store: &Store<D>) -> u64 {
+    let stats = store.stats();
+    stats.sealed_bytes + stats.column_bytes.iter().sum::<u64>()
+}
