@@ -16,6 +16,7 @@ mod killed;
 mod meanwhile;
 mod points;
 mod scans;
+mod sealed;
 mod snapshots;
 mod world;
 

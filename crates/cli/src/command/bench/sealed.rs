@@ -143,6 +143,7 @@ impl<D: Disk> Figures<'_, D> {
             ratios.push(rate / limit);
         }
         report.put("floor", "read_mb_s", median(&floors) / 1e6);
+        report.put("floor", "read_4k_p50_us", quantile(&self.floor.read_4k(2000)?, 0.5) * 1e6);
         report.put("scan_cold", "values_s", median(&rates));
         report.put("scan_cold", "stored_mb_s", median(&rates) / 4.0 / whole(written.rows) * stored / 1e6);
         report.put("scan_cold", "ratio", median(&ratios));
