@@ -16,7 +16,7 @@ use crate::options::VALUE_BYTES_MAX;
 use crate::scan::Scan;
 use crate::schema::{ColumnId, Schema};
 use crate::seek::{Edge, Finder, Position, Seek};
-use crate::segment::read::{Damage, Loaded};
+use crate::segment::read::{Damage, Loaded, RawSegment};
 use crate::segment::{SealedSegment, Segment};
 use crate::snapshot::Snapshot;
 use crate::store::shared::Shared;
@@ -26,6 +26,7 @@ pub(crate) mod fetch;
 pub(crate) mod holdings;
 pub(crate) mod rows;
 pub(crate) mod sealed;
+mod texts;
 
 use decode::Pieces;
 use fetch::Want;
@@ -229,48 +230,81 @@ impl<D: Disk> Reader<D> {
         at.check(&self.holdings.shared)?;
         check_columns(self.schema(), &[column])?;
         let places = self.schema().places(column);
-        let Some(offsets) = places.offsets else {
+        if places.offsets.is_none() {
             let column = &self.schema().columns()[column.index()];
             let what = format!("only bytes and text have slices; its values are {}", column.kind()).into();
             return Err(Error::Schema { column: column.name().to_owned(), index: 0, what });
-        };
-        let slices = self.parts(at, offsets, places.data, parts).await;
+        }
+        let slices = self.parts(at, column, parts).await;
         self.judged(at, slices).await
     }
 
-    async fn parts(
-        &self,
-        at: &Snapshot,
-        offsets: usize,
-        data: usize,
-        parts: &[Slice],
-    ) -> Result<Vec<Vec<u8>>> {
-        let mut segments: Vec<(usize, Arc<Loaded>)> = Vec::new();
-        let mut wants = Vec::with_capacity(parts.len());
+    async fn parts(&self, at: &Snapshot, column: ColumnId, parts: &[Slice]) -> Result<Vec<Vec<u8>>> {
+        let mut answer = vec![Vec::new(); parts.len()];
+        let mut raw = Vec::new();
         for (position, part) in parts.iter().enumerate() {
             check_row(at, part.row, format!("the row number at position {position}"))?;
-            let index = at.segment_of(part.row);
-            let known =
-                segments.iter().find(|(known, _)| *known == index).map(|(_, segment)| Arc::clone(segment));
-            let segment = match known {
-                Some(segment) => segment,
+            match at.segment(at.segment_of(part.row)) {
+                Segment::Sealed(segment) => {
+                    answer[position] = self.sealed_part(segment, column, position, part).await?;
+                }
+                Segment::Raw(segment) => raw.push((position, part, segment)),
+            }
+        }
+        let found = self.raw_parts(column, &raw).await?;
+        for ((position, ..), bytes) in raw.iter().zip(found) {
+            answer[*position] = bytes;
+        }
+        Ok(answer)
+    }
+
+    async fn sealed_part(
+        &self,
+        segment: SealedSegment,
+        column: ColumnId,
+        position: usize,
+        part: &Slice,
+    ) -> Result<Vec<u8>> {
+        let opened = self.holdings.open_sealed(segment).await?;
+        let group = opened.directory.group_of(part.row);
+        let streams = Streams::load(&self.holdings, opened, &[column], Keys::Unwanted, group..group + 1).await?;
+        let check = |len| check_part(position, &part.range, len);
+        streams.part(&self.holdings, group, part.row, &part.range, check).await
+    }
+
+    async fn raw_parts(
+        &self,
+        column: ColumnId,
+        parts: &[(usize, &Slice, RawSegment)],
+    ) -> Result<Vec<Vec<u8>>> {
+        let places = self.schema().places(column);
+        let (Some(offsets), data) = (places.offsets, places.data) else {
+            unreachable!("slices are of bytes and text")
+        };
+        let mut segments: Vec<Arc<Loaded>> = Vec::new();
+        let mut wants = Vec::with_capacity(parts.len());
+        for (_, part, segment) in parts {
+            let number = segment.number();
+            let known = segments.iter().find(|known| known.segment.number() == number);
+            let loaded = match known {
+                Some(loaded) => Arc::clone(loaded),
                 None => {
-                    let segment = self.holdings.load(at.segment(index).raw()?).await?;
-                    segments.push((index, Arc::clone(&segment)));
-                    segment
+                    let loaded = self.holdings.load(segment.clone()).await?;
+                    segments.push(Arc::clone(&loaded));
+                    loaded
                 }
             };
-            let place = part.row - segment.segment.rows.start;
-            wants.push(want(&segment, offsets, bounds_range(place)));
+            let place = part.row - loaded.segment.rows.start;
+            wants.push(want(&loaded, offsets, bounds_range(place)));
         }
         let found = self.holdings.fetch(&wants).await?;
-        for ((want, bytes), (position, part)) in wants.iter_mut().zip(&found).zip(parts.iter().enumerate()) {
+        for ((want, bytes), (position, part, _)) in wants.iter_mut().zip(&found).zip(parts) {
             let pieces = Pieces::one(offsets, want.range.start, bytes);
             let (first, all) = (want.segment.segment.rows.start, 0..want.segment.view(data).len);
             let bounds = decode::bounds(&pieces, part.row == first, &all);
             let bounds = bounds.map_err(|damage| self.damaged(&want.segment, damage))?;
             let (start, len) = (bounds[0], bounds[1] - bounds[0]);
-            check_part(position, &part.range, len)?;
+            check_part(*position, &part.range, len)?;
             want.file = data;
             want.range = start + part.range.start..start + part.range.end;
         }

@@ -24,7 +24,7 @@ mod running;
 mod sealed;
 mod window;
 
-use feed::Direction;
+pub(crate) use feed::Direction;
 use running::Running;
 
 /// Rows in a batch, unless the caller says otherwise.

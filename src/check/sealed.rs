@@ -122,7 +122,7 @@ async fn check_column<D: Disk>(
                 let same = statistics(vector, &rows, sum.as_mut())
                     .is_none_or(|found| entry.statistics.is_some_and(|known| is_same(known, found)));
                 let what = "what the index says of a block's values is not so";
-                let at = streams.range(0, &(group..group + 1)).start;
+                let at = streams.block_start(0, group);
                 let path = || opened.segment.path(&holdings.shared.dir);
                 (!same || counted != usize::from(nulls)).then(|| Error::corrupt(&path(), at, what))
             }),

@@ -123,7 +123,7 @@ pub(super) async fn show_block<D: Disk>(
     }
     if entry.block.is_some() && schema.files()[file].width().is_some() {
         let block = holdings.block(&opened, &entries, file, group).await?;
-        for (index, range) in block.vectors().enumerate() {
+        for (index, range) in block.vectors().into_iter().enumerate() {
             let _ = writeln!(text, "vector {index}: {} bytes at {}", range.len(), range.start);
         }
     }

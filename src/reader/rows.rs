@@ -13,6 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::holdings::Holdings;
 use super::sealed::{self, Encoded, Opened};
+use super::texts::Texts;
 use crate::batch::{Data, Vector};
 use crate::codec::VECTOR;
 use crate::codec::block::Scratch;
@@ -21,6 +22,7 @@ use crate::condition::Between;
 use crate::disk::{Disk, TRANSFER_BYTES_MAX};
 use crate::error::{Malformed, Result};
 use crate::format::segment::{Entries, Entry, Spacing};
+use crate::scan::Direction;
 use crate::schema::{ColumnId, Kind};
 use crate::statistics::LANES;
 
@@ -31,7 +33,7 @@ pub(crate) struct Streams {
     pub(crate) all: Vec<Stream>,
     /// Which of them are the keys, where any are needed.
     keys: Option<usize>,
-    columns: Vec<Chosen>,
+    pub(super) columns: Vec<Chosen>,
     /// On columns, by their place among the chosen ones.
     conditions: Vec<(usize, Between)>,
 }
@@ -45,11 +47,21 @@ pub(crate) struct Stream {
 
 /// A column, and which of the streams are its own.
 #[derive(Clone, Copy, Debug)]
-struct Chosen {
+pub(super) struct Chosen {
     id: ColumnId,
-    kind: Kind,
-    data: usize,
+    pub(super) kind: Kind,
+    pub(super) data: usize,
     nulls: Option<usize>,
+}
+
+/// What is asked of rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    pub(crate) keys: Keys,
+    /// Which rows to leave out where they are too many: the last ones, or in reverse the first.
+    pub(crate) direction: Direction,
+    /// Bytes of values of kind `bytes` and `text`; of one row any number.
+    pub(crate) bytes_max: u64,
 }
 
 /// Rows of one row group.
@@ -140,16 +152,22 @@ impl Streams {
         self.all[self.columns[0].data].entries.lanes()
     }
 
-    /// Where the blocks of these row groups lie.
+    /// Where the block of a row group begins.
+    pub(crate) fn block_start(&self, stream: usize, group: usize) -> u64 {
+        self.all[stream].entries.block(group).start
+    }
+
+    /// The bytes that one read brings of the blocks of these row groups.
     pub(crate) fn range(&self, stream: usize, groups: &Range<usize>) -> Range<u64> {
         let entries = &self.all[stream].entries;
-        entries.block(groups.start).start..entries.block(groups.end - 1).end
+        sealed::kept(entries, groups.start).start..sealed::kept(entries, groups.end - 1).end
     }
 
     /// Whether one read may bring the block of a row group together with those of the ones before it.
     pub(crate) fn is_one_read(&self, stream: usize, before: &Range<usize>, group: usize) -> bool {
-        let pages = sealed::pages(&self.range(stream, &(before.start..group + 1)));
-        before.end == group && pages.end - pages.start <= TRANSFER_BYTES_MAX as u64
+        let (last, next) = (self.range(stream, before), self.range(stream, &(group..group + 1)));
+        let pages = sealed::pages(&(last.start..next.end));
+        last.end == next.start && pages.end - pages.start <= TRANSFER_BYTES_MAX as u64
     }
 
     fn nulls(&self, column: &Chosen, group: usize) -> Flags {
@@ -180,25 +198,89 @@ impl Streams {
         };
         let blocks = stream::iter(0..self.all.len()).map(block).buffered(reads_max);
         let blocks: Vec<Option<Arc<Encoded>>> = blocks.try_collect().await?;
-        let decoded = self.decode(group, rows, keys, &blocks, &mut Scratch::default());
-        decoded.map_err(|malformed| malformed.at(&self.opened.segment.path(&holdings.shared.dir)))
+        let ask = Ask { keys, direction: Direction::Forward, bytes_max: u64::MAX };
+        let (_, rows) = self.decode(holdings, group, rows, ask, &blocks, &mut Scratch::default()).await?;
+        Ok(rows)
     }
 
-    /// Rows of a row group from its blocks, one for each stream that needs one.
-    pub(crate) fn decode(
+    /// Rows of a row group from its blocks, one for each stream that needs one; fewer than asked for where their bytes
+    /// and text would be too much.
+    pub(crate) async fn decode<D: Disk>(
         &self,
+        holdings: &Holdings<D>,
         group: usize,
         rows: &Range<u64>,
-        keys: Keys,
+        ask: Ask,
         blocks: &[Option<Arc<Encoded>>],
         scratch: &mut Scratch,
-    ) -> Result<Rows, Malformed> {
+    ) -> Result<(Range<u64>, Rows)> {
         let first = self.opened.directory.rows_of(group).start;
         let place = |row: u64| usize::try_from(row - first).unwrap_or(usize::MAX);
-        let within = place(rows.start)..place(rows.end);
+        let texts = Texts { holdings, streams: self, group, blocks };
+        let within = texts.shorten(place(rows.start)..place(rows.end), ask, scratch).await?;
+        let damaged = |malformed: Malformed| malformed.at(&self.opened.segment.path(&holdings.shared.dir));
+        let (passing, decoded) = self.passing(group, &within, blocks, scratch).map_err(damaged)?;
+        let rows = first + within.start as u64..first + within.end as u64;
+        let wanted = match &passing {
+            Some(passing) => Wanted::Places(passing.iter().map(|row| within.start + row).collect()),
+            None => Wanted::All(within),
+        };
+        let keys = match ask.keys {
+            Keys::Wanted => self.decode_keys(group, &wanted, blocks, scratch).map_err(damaged)?,
+            Keys::Unwanted => Vec::new(),
+        };
+        let mut columns = Vec::with_capacity(decoded.len());
+        for (column, decoded) in self.columns.iter().zip(decoded) {
+            let vector = match (decoded, &passing) {
+                (Some(vector), Some(passing)) => vector.select(passing),
+                (Some(vector), None) => vector,
+                (None, _) if column.kind.width().is_none() => {
+                    let nulls = self.decode_nulls(column, group, &wanted, blocks, scratch).map_err(damaged)?;
+                    texts.vector(column, &wanted, nulls, scratch).await?
+                }
+                (None, _) => self.decode_column(column, group, &wanted, blocks, scratch).map_err(damaged)?,
+            };
+            columns.push((column.id, vector));
+        }
+        Ok((rows, Rows { keys, columns, passing }))
+    }
+
+    /// Part of the only column's value, of bytes or text, in a row whose length in bytes `check` accepts.
+    pub(crate) async fn part<D: Disk>(
+        &self,
+        holdings: &Holdings<D>,
+        group: usize,
+        row: u64,
+        part: &Range<u64>,
+        check: impl FnOnce(u64) -> Result<()>,
+    ) -> Result<Vec<u8>> {
+        let column = &self.columns[0];
+        let block = match self.needs(column.data, group) {
+            true => {
+                let Stream { file, entries } = &self.all[column.data];
+                Some(holdings.block(&self.opened, entries, *file, group).await?)
+            }
+            false => None,
+        };
+        let mut blocks = vec![None; self.all.len()];
+        blocks[column.data] = block;
+        let row = usize::try_from(row - self.opened.directory.rows_of(group).start).unwrap_or(usize::MAX);
+        Texts { holdings, streams: self, group, blocks: &blocks }.part(column, row, part, check).await
+    }
+
+    /// Which rows pass the conditions, none said if all do; and those columns that had to be decoded for it.
+    fn passing(
+        &self,
+        group: usize,
+        within: &Range<usize>,
+        blocks: &[Option<Arc<Encoded>>],
+        scratch: &mut Scratch,
+    ) -> Result<(Option<Vec<usize>>, Vec<Option<Vector>>), Malformed> {
         let mut columns: Vec<Option<Vector>> = self.columns.iter().map(|_| None).collect();
-        let mut passes =
-            vec![!self.excludes(group); if self.conditions.is_empty() { 0 } else { within.len() }];
+        if self.conditions.is_empty() {
+            return Ok((None, columns));
+        }
+        let mut passes = vec![!self.excludes(group); within.len()];
         for (column, between) in &self.conditions {
             if passes.contains(&true) {
                 let all = Wanted::All(within.clone());
@@ -210,26 +292,27 @@ impl Streams {
                 columns[*column] = Some(vector);
             }
         }
-        let passing: Option<Vec<usize>> =
-            passes.contains(&false).then(|| (0..passes.len()).filter(|row| passes[*row]).collect());
-        let wanted = match &passing {
-            Some(passing) => Wanted::Places(passing.iter().map(|row| within.start + row).collect()),
-            None => Wanted::All(within),
-        };
-        let keys = match keys {
-            Keys::Wanted => self.decode_keys(group, &wanted, blocks, scratch)?,
-            Keys::Unwanted => Vec::new(),
-        };
-        let mut vectors = Vec::with_capacity(columns.len());
-        for (column, decoded) in self.columns.iter().zip(columns) {
-            let vector = match (decoded, &passing) {
-                (Some(vector), Some(passing)) => vector.select(passing),
-                (Some(vector), None) => vector,
-                (None, _) => self.decode_column(column, group, &wanted, blocks, scratch)?,
-            };
-            vectors.push((column.id, vector));
-        }
-        Ok(Rows { keys, columns: vectors, passing })
+        let passing = passes.contains(&false).then(|| (0..passes.len()).filter(|row| passes[*row]).collect());
+        Ok((passing, columns))
+    }
+
+    fn decode_nulls(
+        &self,
+        column: &Chosen,
+        group: usize,
+        wanted: &Wanted,
+        blocks: &[Option<Arc<Encoded>>],
+        scratch: &mut Scratch,
+    ) -> Result<Option<Vec<bool>>, Malformed> {
+        Ok(match self.nulls(column, group) {
+            Flags::None => None,
+            Flags::All => Some(vec![true; wanted.len()]),
+            Flags::Some => {
+                let nulls: Vec<bool> =
+                    values(column.nulls.and_then(|nulls| blocks[nulls].as_deref()), wanted, scratch)?;
+                nulls.contains(&true).then_some(nulls)
+            }
+        })
     }
 
     fn decode_column(
@@ -240,15 +323,7 @@ impl Streams {
         blocks: &[Option<Arc<Encoded>>],
         scratch: &mut Scratch,
     ) -> Result<Vector, Malformed> {
-        let nulls = match self.nulls(column, group) {
-            Flags::None => None,
-            Flags::All => Some(vec![true; wanted.len()]),
-            Flags::Some => {
-                let nulls: Vec<bool> =
-                    values(column.nulls.and_then(|nulls| blocks[nulls].as_deref()), wanted, scratch)?;
-                nulls.contains(&true).then_some(nulls)
-            }
-        };
+        let nulls = self.decode_nulls(column, group, wanted, blocks, scratch)?;
         let vector = vector(column.kind, blocks[column.data].as_deref(), wanted, nulls, scratch)?;
         if !vector.has_empty_nulls() {
             return Err(self.contradiction(Some(column.data), group, "the bytes of a null are zero"));
@@ -284,7 +359,7 @@ impl Streams {
 
     /// Of a block whose checksums are right.
     fn contradiction(&self, stream: Option<usize>, group: usize, what: &'static str) -> Malformed {
-        let offset = stream.map_or(0, |stream| self.all[stream].entries.block(group).start);
+        let offset = stream.map_or(0, |stream| self.block_start(stream, group));
         Malformed::new(offset, what)
     }
 }
@@ -298,14 +373,14 @@ enum Flags {
 }
 
 /// Which rows of a block.
-enum Wanted {
+pub(super) enum Wanted {
     All(Range<usize>),
     /// Rising.
     Places(Vec<usize>),
 }
 
 impl Wanted {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::All(rows) => rows.len(),
             Self::Places(places) => places.len(),
@@ -358,7 +433,7 @@ fn vector(
         Kind::I32 => Data::I32(values(block, wanted, scratch)?),
         Kind::F32 => Data::F32(values(block, wanted, scratch)?),
         Kind::Bool => Data::Bool(values(block, wanted, scratch)?),
-        Kind::Bytes | Kind::Text => unreachable!("bytes and text are brought by themselves"),
+        Kind::Bytes | Kind::Text => unreachable!("bytes and text are decoded by themselves"),
     };
     Ok(Vector::new(data, nulls))
 }

@@ -5,6 +5,7 @@
 //!
 //! Not here: what the bytes mean (`format::segment`, `format::block`), rows of a batch (`rows`).
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,11 +14,13 @@ use std::task::{Context, Poll, ready};
 use super::holdings::{Entry, Handle, Holdings, Key, refused};
 use crate::codec::VECTOR;
 use crate::codec::block::Scratch;
+use crate::codec::bytes::BytesBlock;
 use crate::codec::fixed::Fixed;
 use crate::disk::{Disk, Exact, File, PAGE, ReadExact, TRANSFER_BYTES_MAX, read_exact};
 use crate::error::{Error, Malformed, Result};
 use crate::format::block::{BlockPlace, SealedBlock};
-use crate::format::crc32c;
+use crate::format::bytes::SealedBytes;
+use crate::format::{StoreId, crc32c};
 use crate::format::segment::{Directory, Entries, Home, Shape, directory_bytes};
 use crate::segment::SealedSegment;
 
@@ -28,27 +31,87 @@ pub(crate) struct Opened {
     pub(crate) directory: Arc<Directory>,
 }
 
-/// A block, whole and verified.
+/// A block, verified.
 #[derive(Debug)]
-pub(crate) struct Encoded {
+pub(crate) enum Encoded {
+    Fixed(EncodedFixed),
+    Bytes(EncodedBytes),
+}
+
+/// A block of values of fixed width, all of it.
+#[derive(Debug)]
+pub(crate) struct EncodedFixed {
     block: SealedBlock,
     bytes: Box<[u8]>,
 }
 
+/// The head of a block of bytes or text; all of its bytes where they are few.
+#[derive(Debug)]
+pub(crate) struct EncodedBytes {
+    block: SealedBytes,
+    /// Where the block begins in its file.
+    start: u64,
+    bytes: Option<Box<[u8]>>,
+}
+
+/// Blocks up to this length are read and kept whole.
+const WHOLE_BYTES_MAX: u64 = TRANSFER_BYTES_MAX as u64 - 2 * PAGE as u64;
+
+/// What is read and kept of the block of a row group: all of it, or the head.
+pub(crate) fn kept(entries: &Entries, group: usize) -> Range<u64> {
+    let block = entries.block(group);
+    match (entries.shape(), entries.get(group).block) {
+        (Shape::Bytes(_), Some(coded)) if block.end - block.start > WHOLE_BYTES_MAX => {
+            block.end - u64::from(coded.head_bytes)..block.end
+        }
+        _ => block,
+    }
+}
+
 impl Encoded {
     pub(crate) fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.bytes.len() + self.block.memory_bytes()
+        match self {
+            Self::Fixed(fixed) => size_of::<Self>() + fixed.bytes.len() + fixed.block.memory_bytes(),
+            Self::Bytes(block) => {
+                size_of::<Self>() + block.bytes.as_ref().map_or(0, |bytes| bytes.len()) + block.block.memory_bytes()
+            }
+        }
     }
 
+    /// Where the vectors lie that have bytes, from the block's start.
+    pub(crate) fn vectors(&self) -> Vec<Range<usize>> {
+        match self {
+            Self::Fixed(fixed) => {
+                (0..fixed.block.block().vectors_with_bytes()).map(|index| fixed.block.vector(index)).collect()
+            }
+            Self::Bytes(_) => Vec::new(),
+        }
+    }
+
+    /// Appends the values of some rows of a block of fixed width.
+    pub(crate) fn decode<T: Fixed>(
+        &self,
+        rows: Range<usize>,
+        scratch: &mut Scratch,
+        values: &mut Vec<T>,
+    ) -> Result<(), Malformed> {
+        match self {
+            Self::Fixed(fixed) => fixed.decode(rows, scratch, values),
+            Self::Bytes(_) => unreachable!("values of fixed width are in blocks of their own"),
+        }
+    }
+}
+
+impl EncodedFixed {
     /// Verifies all of a block: head and vectors.
-    pub(crate) fn verified(
+    fn verified(
         bytes: &[u8],
         shape: Shape,
         rows: usize,
         place: BlockPlace,
-        holdings: &crate::format::StoreId,
+        store: &StoreId,
     ) -> Result<Self, Malformed> {
-        let block = SealedBlock::parse(bytes, shape.kind(), rows, place, holdings)?;
+        let block = SealedBlock::parse(bytes, shape.kind(), rows, place, store)?;
         if block.bytes() != bytes.len() {
             let what = "a block is not as long as the index says";
             return Err(Malformed::new(place.offset, what));
@@ -60,7 +123,7 @@ impl Encoded {
     }
 
     /// Appends the values of some of the block's rows.
-    pub(crate) fn decode<T: Fixed>(
+    fn decode<T: Fixed>(
         &self,
         rows: Range<usize>,
         scratch: &mut Scratch,
@@ -85,10 +148,29 @@ impl Encoded {
         }
         Ok(())
     }
+}
 
-    /// Where the vectors lie that have bytes, from the block's start.
-    pub(crate) fn vectors(&self) -> impl Iterator<Item = Range<usize>> {
-        (0..self.block.block().vectors_with_bytes()).map(|index| self.block.vector(index))
+impl EncodedBytes {
+    /// Verifies what was read of a block that begins at `place` and has `len` bytes: all of it, or its head.
+    fn verified(
+        bytes: &[u8],
+        head_bytes: u32,
+        rows: usize,
+        len: u64,
+        place: BlockPlace,
+        store: &StoreId,
+    ) -> Result<Self, Malformed> {
+        let head = bytes.len().saturating_sub(head_bytes as usize);
+        let block = SealedBytes::parse(&bytes[head..], rows, len, place, store)?;
+        let is_whole = bytes.len() as u64 == len;
+        if is_whole {
+            block.verify(&(0..head as u64), &bytes[..head])?;
+        }
+        Ok(Self { block, start: place.offset, bytes: is_whole.then(|| bytes.into()) })
+    }
+
+    pub(crate) fn head(&self) -> &BytesBlock {
+        self.block.block()
     }
 }
 
@@ -199,9 +281,8 @@ impl<D: Disk> Holdings<D> {
         if let Some(block) = self.kept_block(opened, file, group) {
             return Ok(block);
         }
-        let range = entries.block(group);
         let handle = self.sealed_handle(&opened.segment).await?;
-        let bytes = read_bytes(&handle, range).await?;
+        let bytes = read_bytes(&handle, kept(entries, group)).await?;
         self.take_block(opened, entries, file, group, &bytes)
     }
 
@@ -217,13 +298,42 @@ impl<D: Disk> Holdings<D> {
         let segment = opened.segment.sealed.number;
         let rows = opened.directory.rows_of(group);
         let rows = usize::try_from(rows.end - rows.start).unwrap_or(usize::MAX);
-        let place = BlockPlace { segment, offset: entries.block(group).start };
+        let range = entries.block(group);
+        let place = BlockPlace { segment, offset: range.start };
         let Home { store, .. } = opened.home(self);
-        let encoded = Encoded::verified(bytes, entries.shape(), rows, place, store);
+        let encoded = match (entries.shape(), entries.get(group).block) {
+            (Shape::Bytes(_), Some(coded)) => {
+                let len = range.end - range.start;
+                EncodedBytes::verified(bytes, coded.head_bytes, rows, len, place, store).map(Encoded::Bytes)
+            }
+            (shape, _) => EncodedFixed::verified(bytes, shape, rows, place, store).map(Encoded::Fixed),
+        };
         let encoded = encoded.map_err(|malformed| malformed.at(&opened.segment.path(&self.shared.dir)))?;
         let encoded = Arc::new(encoded);
         self.put(Key::Block { segment, file, group }, Entry::Block(Arc::clone(&encoded)));
         Ok(encoded)
+    }
+}
+
+impl<D: Disk> Holdings<D> {
+    /// Some of the vectors or frames of a block of bytes or text, from its start, verified.
+    pub(crate) async fn pieces<'a>(
+        &self,
+        opened: &Opened,
+        block: &'a EncodedBytes,
+        range: &Range<u64>,
+    ) -> Result<Cow<'a, [u8]>> {
+        if let Some(bytes) = &block.bytes {
+            let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+            return Ok(Cow::Borrowed(&bytes[place(range.start)..place(range.end)]));
+        }
+        if range.is_empty() {
+            return Ok(Cow::Owned(Vec::new()));
+        }
+        let handle = self.sealed_handle(&opened.segment).await?;
+        let bytes = read_bytes(&handle, block.start + range.start..block.start + range.end).await?;
+        block.block.verify(range, &bytes).map_err(|malformed| malformed.at(handle.path()))?;
+        Ok(Cow::Owned(bytes))
     }
 }
 

@@ -17,14 +17,15 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::feed::Direction;
+use super::window::BATCH_BYTES_MAX;
 use crate::codec::block::Scratch;
 use crate::condition::Between;
 use crate::disk::{Disk, TRANSFER_BYTES_MAX};
 use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::reader::holdings::Handle;
-use crate::reader::rows::{Keys, Rows, Stream, Streams};
-use crate::reader::sealed::{Brought, Encoded, Reading};
+use crate::reader::rows::{self, Keys, Rows, Stream, Streams};
+use crate::reader::sealed::{self, Brought, Encoded, Reading};
 use crate::schema::ColumnId;
 use crate::segment::Segment;
 use crate::snapshot::Snapshot;
@@ -123,10 +124,9 @@ impl<D: Disk> Sealed<D> {
         let blocks = self.bring(reader, group).await?;
         let Self { portions, scratch, .. } = self;
         let Some(portion) = portions.front_mut() else { unreachable!("rows are of a portion") };
-        let decoded = portion.streams.decode(group, &rows, ask.keys, &blocks, scratch);
-        let opened = &portion.streams.opened;
-        let decoded =
-            decoded.map_err(|malformed| malformed.at(&opened.segment.path(&reader.holdings.shared.dir)))?;
+        let of_rows = rows::Ask { keys: ask.keys, direction: ask.direction, bytes_max: BATCH_BYTES_MAX };
+        let decoding = portion.streams.decode(&reader.holdings, group, &rows, of_rows, &blocks, scratch);
+        let (rows, decoded) = decoding.await?;
         Ok((rows, group, decoded))
     }
 
@@ -242,7 +242,7 @@ impl<D: Disk> Sealed<D> {
         let Some(portion) = self.portions.iter_mut().find(|known| known.number == portion) else { return };
         let Stream { file, entries } = &portion.streams.all[stream];
         for group in groups {
-            let range = entries.block(group);
+            let range = sealed::kept(entries, group);
             let place = |at: u64| usize::try_from(at - start).unwrap_or(usize::MAX);
             let taken = bytes.as_ref().map_err(Error::clone).and_then(|bytes| {
                 let bytes = &bytes[place(range.start)..place(range.end)];

@@ -13,7 +13,7 @@ use crate::schema::{ColumnId, Kind, Role, Schema};
 use crate::segment::read::{Damage, View};
 
 /// A batch has fewer rows where its values would take more bytes than this; one at least.
-const BATCH_BYTES_MAX: u64 = 16 << 20;
+pub(super) const BATCH_BYTES_MAX: u64 = 16 << 20;
 
 /// Which files a scan reads: its feeds, in this order.
 pub(super) struct Layout {
