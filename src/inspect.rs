@@ -70,7 +70,7 @@ pub async fn inspect_on<D: Disk>(disk: D, dir: impl AsRef<Path>, what: Inspect, 
         Inspect::Slot(number) => show_slot(&disk, dir, &manifest, number, hex).await,
         Inspect::Segment(number) => sealed::show_segment(disk, dir, manifest, number, hex).await,
         Inspect::Block { segment, column, group } => {
-            sealed::show_block(disk, dir, manifest, segment, (column, group)).await
+            sealed::show_block(disk, dir, manifest, segment, (column, group), hex).await
         }
     }
 }

@@ -267,7 +267,8 @@ impl<D: Disk> Reader<D> {
     ) -> Result<Vec<u8>> {
         let opened = self.holdings.open_sealed(segment).await?;
         let group = opened.directory.group_of(part.row);
-        let streams = Streams::load(&self.holdings, opened, &[column], Keys::Unwanted, group..group + 1).await?;
+        let streams =
+            Streams::load(&self.holdings, opened, &[column], Keys::Unwanted, group..group + 1).await?;
         let check = |len| check_part(position, &part.range, len);
         streams.part(&self.holdings, group, part.row, &part.range, check).await
     }

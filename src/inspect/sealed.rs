@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::codec::block::codec_name;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::format::block::BlockPlace;
 use crate::format::dump::{self, Hex};
 use crate::format::manifest::Manifest;
 use crate::format::segment::{Entries, Spacing};
@@ -20,6 +21,9 @@ use crate::segment::Segment;
 use crate::snapshot::Store;
 use crate::statistics::Total;
 use crate::store::follow::Follower;
+
+/// The longest block that is shown field by field.
+const SHOWN_BYTES_MAX: u64 = 16 << 20;
 
 /// What is in a sealed segment.
 pub(super) async fn show_segment<D: Disk>(
@@ -70,6 +74,7 @@ pub(super) async fn show_block<D: Disk>(
     manifest: Manifest,
     number: u64,
     (column, group): (Option<ColumnId>, usize),
+    hex: Hex,
 ) -> Result<String> {
     let (holdings, opened) = open(disk, dir, manifest, number).await?;
     let schema = &holdings.shared.schema;
@@ -121,12 +126,16 @@ pub(super) async fn show_block<D: Disk>(
             Total::Float(sum) => writeln!(text, "sum: {sum:?}, of the row group from its first row on"),
         };
     }
-    if entry.block.is_some() && schema.files()[file].width().is_some() {
-        let block = holdings.block(&opened, &entries, file, group).await?;
-        for (index, range) in block.vectors().into_iter().enumerate() {
-            let _ = writeln!(text, "vector {index}: {} bytes at {}", range.len(), range.start);
-        }
-    }
+    let Some(coded) = entry.block.filter(|_| bytes <= SHOWN_BYTES_MAX) else { return Ok(text) };
+    let bytes = holdings.bytes(&opened.segment, range.clone()).await?;
+    let place = BlockPlace { segment: number, offset: range.start };
+    let (kind, store) = (entries.shape().kind(), &holdings.shared.id);
+    let rows = usize::try_from(values).unwrap_or(usize::MAX);
+    let shown = match kind.width() {
+        Some(_) => dump::block(&bytes, kind, rows, place, store, hex),
+        None => dump::bytes_block(&bytes, coded.head_bytes as usize, rows, place, store, hex),
+    };
+    text += &shown.map_err(|malformed| malformed.at(&opened.segment.path(dir)))?;
     Ok(text)
 }
 

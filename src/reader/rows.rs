@@ -235,7 +235,8 @@ impl Streams {
                 (Some(vector), Some(passing)) => vector.select(passing),
                 (Some(vector), None) => vector,
                 (None, _) if column.kind.width().is_none() => {
-                    let nulls = self.decode_nulls(column, group, &wanted, blocks, scratch).map_err(damaged)?;
+                    let nulls =
+                        self.decode_nulls(column, group, &wanted, blocks, scratch).map_err(damaged)?;
                     texts.vector(column, &wanted, nulls, scratch).await?
                 }
                 (None, _) => self.decode_column(column, group, &wanted, blocks, scratch).map_err(damaged)?,

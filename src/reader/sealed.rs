@@ -20,8 +20,8 @@ use crate::disk::{Disk, Exact, File, PAGE, ReadExact, TRANSFER_BYTES_MAX, read_e
 use crate::error::{Error, Malformed, Result};
 use crate::format::block::{BlockPlace, SealedBlock};
 use crate::format::bytes::SealedBytes;
-use crate::format::{StoreId, crc32c};
 use crate::format::segment::{Directory, Entries, Home, Shape, directory_bytes};
+use crate::format::{StoreId, crc32c};
 use crate::segment::SealedSegment;
 
 /// A sealed segment that can be read: with its directory.
@@ -73,18 +73,10 @@ impl Encoded {
         match self {
             Self::Fixed(fixed) => size_of::<Self>() + fixed.bytes.len() + fixed.block.memory_bytes(),
             Self::Bytes(block) => {
-                size_of::<Self>() + block.bytes.as_ref().map_or(0, |bytes| bytes.len()) + block.block.memory_bytes()
+                size_of::<Self>()
+                    + block.bytes.as_ref().map_or(0, |bytes| bytes.len())
+                    + block.block.memory_bytes()
             }
-        }
-    }
-
-    /// Where the vectors lie that have bytes, from the block's start.
-    pub(crate) fn vectors(&self) -> Vec<Range<usize>> {
-        match self {
-            Self::Fixed(fixed) => {
-                (0..fixed.block.block().vectors_with_bytes()).map(|index| fixed.block.vector(index)).collect()
-            }
-            Self::Bytes(_) => Vec::new(),
         }
     }
 

@@ -113,7 +113,9 @@ impl<D: Disk> Texts<'_, D> {
     }
 
     async fn decode(&self, column: &Chosen, located: &Located) -> Result<Runs> {
-        let Some(Encoded::Bytes(block)) = self.blocks[column.data].as_deref() else { return Ok(Runs::default()) };
+        let Some(Encoded::Bytes(block)) = self.blocks[column.data].as_deref() else {
+            return Ok(Runs::default());
+        };
         let range = block.head().stored(located);
         let bytes = self.holdings.pieces(&self.streams.opened, block, &range).await?;
         let mut runs = Runs::default();
