@@ -28,21 +28,24 @@ mod error {
     #[derive(Debug)]
     pub(crate) struct Malformed {
         pub(crate) _offset: u64,
-        pub(crate) _what: Cow<'static, str>,
+        pub(crate) what: Cow<'static, str>,
     }
 
     impl Malformed {
         pub(crate) fn new(offset: u64, what: impl Into<Cow<'static, str>>) -> Self {
-            Self { _offset: offset, _what: what.into() }
+            Self { _offset: offset, what: what.into() }
         }
     }
 }
 
 use std::hint::black_box;
+use std::ops::Range;
 use std::time::Instant;
 
 use codec::BLOCK_ROWS;
 use codec::block::{Block, Scratch, encode};
+use codec::bytes::encode::Encoder;
+use codec::bytes::{BytesBlock, Runs};
 use codec::fixed::Fixed;
 
 /// The shortest of many times, in seconds: what else the machine does only adds to it.
@@ -91,6 +94,51 @@ fn bench<T: Fixed>(name: &str, column: &[T]) {
         gigabytes(decoded),
         BLOCK_ROWS as f64 / decoded / 1e9,
         gigabytes(copied),
+    );
+}
+
+/// Values of any length: a block of them, and single rows of it.
+fn bench_bytes(name: &str, values: &[String]) {
+    if std::env::args().skip(1).any(|only| !only.starts_with('-') && only != name) {
+        return;
+    }
+    let lengths = values.iter().map(|value| value.len() as u64);
+    let ends: Vec<u64> = lengths.scan(0, |end, len| Some(std::mem::replace(end, *end + len) + len)).collect();
+    let data = values.concat().into_bytes();
+    let mut content = Vec::new();
+    let mut header = Vec::new();
+    let encoded = shortest(10, || {
+        content.clear();
+        let mut encoder = Encoder::new(black_box(&ends), &mut content);
+        encoder.push(black_box(&data), &mut content);
+        header = encoder.finish(&mut content).0;
+    });
+    let block = BytesBlock::parse(&header, values.len(), content.len() as u64, 0).unwrap();
+    let part = |range: Range<u64>| &content[range.start as usize..range.end as usize];
+    let read = |rows: Range<usize>, runs: &mut Runs| {
+        let located = block.locate(&rows, part(block.vectors(&rows)), &mut Scratch::default()).unwrap();
+        block.decode(&located, part(block.stored(&located)), runs).unwrap();
+    };
+    let mut runs = Runs::default();
+    let decoded = shortest(50, || {
+        runs = Runs::default();
+        read(0..values.len(), black_box(&mut runs));
+    });
+    assert!(runs.data == data && runs.bounds[1..] == ends, "{name}: other values came back");
+    let mut random = Random(2);
+    let point = shortest(500, || {
+        let row = random.next() as usize % values.len();
+        read(row..row + 1, black_box(&mut Runs::default()));
+    });
+    let gigabytes = |seconds: f64| data.len() as f64 / seconds / 1e9;
+    println!(
+        "{name:<18} {:<10} {:>7.3} bytes a value of {:.1}  encode {:>5.2} GB/s  decode {:>5.2} GB/s  one row {:>5.1} us",
+        block.codec(),
+        (header.len() + content.len()) as f64 / values.len() as f64,
+        data.len() as f64 / values.len() as f64,
+        gigabytes(encoded),
+        gigabytes(decoded),
+        point * 1e6,
     );
 }
 
@@ -143,6 +191,18 @@ fn main() {
         &(0..ROWS).map(|_| (random.unit() * 1e3).round() as f32 / 10.0).collect::<Vec<f32>>(),
     );
     bench("bool", &(0..ROWS).map(|_| random.next().is_multiple_of(2)).collect::<Vec<bool>>());
+    let line = |row: usize, random: &mut Random| {
+        let (worker, id, status) = (random.next() % 16, random.next(), [200, 404, 500][row % 3]);
+        format!(
+            "[worker-{worker}] request {row} id={id:016x} method=GET path=/api/items/{} status={status}",
+            id % 9999
+        )
+    };
+    bench_bytes("log lines", &(0..BLOCK_ROWS).map(|row| line(row, &mut random)).collect::<Vec<_>>());
+    let place = |random: &mut Random| format!("building {}, room {}", random.next() % 9, random.next() % 50);
+    bench_bytes("few words", &(0..BLOCK_ROWS).map(|_| place(&mut random)).collect::<Vec<_>>());
+    let id = |random: &mut Random| format!("{:016x}{:016x}", random.next(), random.next());
+    bench_bytes("hex ids", &(0..BLOCK_ROWS).map(|_| id(&mut random)).collect::<Vec<_>>());
     let Some(folder) = std::env::var_os("TIDELOG_DATA") else {
         return println!("TIDELOG_DATA names no folder with real columns");
     };

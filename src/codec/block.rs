@@ -14,7 +14,7 @@ use super::fixed::{Fixed, Float, bits_max};
 use super::numbers::{self, Numbers};
 use super::parts::{Parts, small};
 use super::split::Split;
-use super::{BLOCK_ROWS, VECTOR, choose, decimals};
+use super::{BLOCK_ROWS, HeaderField, VECTOR, choose, decimals};
 use crate::error::Malformed;
 use crate::schema::Kind;
 
@@ -76,10 +76,10 @@ fn assemble(values: &[u64], kind: Kind, codec: &Codec) -> Vec<u8> {
             lengths.push(vectors.len() - start);
         }
     }
-    let tag = codec.encode_header(kind, &mut header);
+    codec.encode_header(kind, &mut header);
     let header_bytes = FIXED + header.len() + 2 * lengths.len();
     let mut bytes = Vec::with_capacity(header_bytes + vectors.len());
-    bytes.extend([tag, 0]);
+    bytes.extend([codec.tag(), 0]);
     bytes.extend(small(values.len()).to_le_bytes());
     let header_bytes = u32::try_from(header_bytes)
         .unwrap_or_else(|_| unreachable!("a header holds a block's entries at most"));
@@ -91,21 +91,26 @@ fn assemble(values: &[u64], kind: Kind, codec: &Codec) -> Vec<u8> {
 }
 
 impl Codec {
+    fn tag(&self) -> u8 {
+        match self {
+            Self::Stride { .. } => STRIDE,
+            Self::Integers { .. } => INTEGERS,
+            Self::Decimals { .. } => DECIMALS,
+            Self::Split(_) => SPLIT,
+            Self::Dictionary { .. } => DICTIONARY,
+        }
+    }
+
     /// Appends what the vectors share.
-    fn encode_header(&self, kind: Kind, bytes: &mut Vec<u8>) -> u8 {
+    fn encode_header(&self, kind: Kind, bytes: &mut Vec<u8>) {
         match self {
             Self::Stride { first: one, step: two } | Self::Integers { origin: one, divisor: two } => {
                 bytes.extend([one.to_le_bytes(), two.to_le_bytes()].as_flattened());
-                if matches!(self, Self::Stride { .. }) { STRIDE } else { INTEGERS }
             }
-            Self::Decimals { .. } => DECIMALS,
-            Self::Split(split) => {
-                split.encode_header(bytes);
-                SPLIT
-            }
+            Self::Decimals { .. } => {}
+            Self::Split(split) => split.encode_header(bytes),
             Self::Dictionary { entries } => {
                 bytes.extend(assemble(entries, kind, &choose::plain(entries, kind)));
-                DICTIONARY
             }
         }
     }
@@ -402,6 +407,32 @@ impl Block {
             Codec::Split(_) => "split",
             Codec::Dictionary { .. } => "dictionary",
         }
+    }
+
+    /// The fields of the header, in their order.
+    pub(crate) fn fields(&self) -> Vec<HeaderField> {
+        let mut fields = vec![
+            HeaderField::new("codec", 1, format!("{} ({})", self.codec.tag(), self.codec())),
+            HeaderField::new("reserved", 1, 0),
+            HeaderField::new("rows", 2, self.rows),
+            HeaderField::new("bytes of header", 4, self.header_bytes()),
+        ];
+        match &self.codec {
+            Codec::Stride { first: one, step: two } | Codec::Integers { origin: one, divisor: two } => {
+                let is_stride = matches!(self.codec, Codec::Stride { .. });
+                let names = if is_stride { ["first", "step"] } else { ["origin", "divisor"] };
+                fields.extend([HeaderField::new(names[0], 8, one), HeaderField::new(names[1], 8, two)]);
+            }
+            Codec::Decimals { .. } => {}
+            Codec::Split(split) => fields.extend(split.fields()),
+            Codec::Dictionary { entries } => {
+                let others = FIXED + 2 * self.vectors_with_bytes();
+                fields.push(HeaderField::new("entries", self.header_bytes() - others, entries.len()));
+            }
+        }
+        let lengths = (0..self.vectors_with_bytes()).map(|index| self.vector(index).len());
+        fields.extend(lengths.map(|length| HeaderField::new("bytes of vector", 2, length)));
+        fields
     }
 
     fn malformed(&self, index: usize, what: &'static str) -> Malformed {

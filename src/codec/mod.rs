@@ -3,7 +3,8 @@
 //! In raw files they stand as they are ([`raw`]). In sealed segments the values of up to 16,384 rows of a column are a
 //! [`block`], in vectors of 1,024 that are decoded each alone: `choose` finds the codec, and below it are, each in
 //! terms of the next, `dictionary`, `decimals` and `split` (floats), `numbers` (lines and differences), `frame`
-//! (bases and patches), and `pack` (bits in lanes). They work on values as `fixed` makes bits of them.
+//! (bases and patches), and `pack` (bits in lanes). They work on values as `fixed` makes bits of them. Values of any
+//! length are [`mod@bytes`]: such numbers, and data in frames (`lz4`), of which `entries` finds the few different ones.
 //!
 //! Bytes to decode may be anybody's: they are refused with a reason, never a panic, and cost no more than a block.
 //!
@@ -12,11 +13,14 @@
 #![cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
 
 pub(crate) mod block;
+pub(crate) mod bytes;
 mod choose;
 mod decimals;
 mod dictionary;
+mod entries;
 pub(crate) mod fixed;
 mod frame;
+mod lz4;
 mod numbers;
 mod pack;
 mod parts;
@@ -27,6 +31,20 @@ mod split;
 pub(crate) const VECTOR: usize = 1024;
 /// The most rows of a block.
 pub(crate) const BLOCK_ROWS: usize = 16 * VECTOR;
+
+/// A field of a block's header, as a dump shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct HeaderField {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: usize,
+    pub(crate) value: String,
+}
+
+impl HeaderField {
+    fn new(name: &'static str, bytes: usize, value: impl ToString) -> Self {
+        Self { name, bytes, value: value.to_string() }
+    }
+}
 
 #[cfg(test)]
 mod tests;

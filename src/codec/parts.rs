@@ -16,6 +16,11 @@ impl<'a> Parts<'a> {
         self.0.len()
     }
 
+    /// All that is left.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     pub(super) fn bytes(&mut self, len: usize) -> Result<&'a [u8], &'static str> {
         let (bytes, rest) = self.0.split_at_checked(len).ok_or("it ends too early")?;
         self.0 = rest;
@@ -47,6 +52,11 @@ impl<'a> Parts<'a> {
     /// `len` numbers of 16 bits.
     pub(super) fn shorts(&mut self, len: usize) -> Result<&'a [[u8; 2]], &'static str> {
         Ok(self.bytes(len * 2)?.as_chunks().0)
+    }
+
+    /// `len` numbers of 64 bits.
+    pub(super) fn longs(&mut self, len: usize) -> Result<&'a [[u8; 8]], &'static str> {
+        Ok(self.bytes(len * 8)?.as_chunks().0)
     }
 
     /// `len` positions within a vector of `count` values: rising, so that each is there once.

@@ -8,7 +8,7 @@
 
 use super::fixed::{Fixed, Float};
 use super::parts::{Parts, small};
-use super::{VECTOR, decimals, pack};
+use super::{HeaderField, VECTOR, decimals, pack};
 
 /// A left part has at most so many bits.
 const LEFT_BITS_MAX: u32 = 16;
@@ -52,6 +52,14 @@ impl Split {
 
     fn code_bits(&self) -> u32 {
         usize::BITS - (self.lefts.len() - 1).leading_zeros()
+    }
+
+    /// What of a block's header is its own.
+    pub(super) fn fields(&self) -> impl Iterator<Item = HeaderField> {
+        let fixed = [("right bits", self.right_bits as usize), ("left parts", self.lefts.len())];
+        let fixed = fixed.map(|(name, value)| HeaderField::new(name, 1, value));
+        let lefts = self.lefts.iter().map(|left| HeaderField::new("left part", 2, left));
+        fixed.into_iter().chain(lefts)
     }
 
     pub(super) fn encode_header(&self, bytes: &mut Vec<u8>) {

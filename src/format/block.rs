@@ -7,16 +7,16 @@
 
 use std::ops::Range;
 
-use super::cursor::{Cursor, field};
+use super::cursor::{Cursor, Field, field};
 use super::{Malformed, Piece, Salt, StoreId, crc32c};
 use crate::codec::block::Block;
 use crate::codec::fixed::Fixed;
 use crate::schema::Kind;
 
 /// Checksum and length of the head.
-const FIXED: usize = 8;
+pub(super) const FIXED: usize = 8;
 /// Bytes of a vector's checksum.
-const SUM: usize = 4;
+pub(super) const SUM: usize = 4;
 
 /// Where a block lies: the number of its segment, and the offset in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) struct BlockPlace {
 }
 
 impl BlockPlace {
-    fn salt(self, store: &StoreId) -> Salt {
+    pub(super) fn salt(self, store: &StoreId) -> Salt {
         Salt::new(store, Piece::Segment, 0, self.offset, self.segment)
     }
 }
@@ -67,7 +67,19 @@ impl SealedBlock {
         place: BlockPlace,
         store: &StoreId,
     ) -> Result<Self, Malformed> {
-        let mut from = Cursor::new(bytes, place.offset);
+        Self::parse_traced(bytes, kind, rows, place, store, None)
+    }
+
+    /// The same, noting every field of the head.
+    pub(crate) fn parse_traced(
+        bytes: &[u8],
+        kind: Kind,
+        rows: usize,
+        place: BlockPlace,
+        store: &StoreId,
+        trace: Option<&mut Vec<Field>>,
+    ) -> Result<Self, Malformed> {
+        let mut from = Cursor::new(bytes, place.offset).traced(trace);
         let sum = from.sum32("checksum of the head")?;
         let head_bytes = from.u32("bytes of the head")? as usize;
         if head_bytes < FIXED || head_bytes > bytes.len() {
@@ -78,8 +90,8 @@ impl SealedBlock {
         }
         let head = &bytes[FIXED..head_bytes];
         let block = Block::parse(head, kind, rows, from.offset()).map_err(Malformed::in_intact)?;
-        from.bytes(block.header_bytes(), "header")?;
-        let sums = from.sums(block.vectors_with_bytes())?;
+        from.header(block.header_bytes(), || block.fields())?;
+        let sums = from.sums_of(block.vectors_with_bytes(), "sums of vectors")?;
         if from.offset() != place.offset + head_bytes as u64 {
             return Err(from.malformed("a block's head has another length than it says").in_intact());
         }

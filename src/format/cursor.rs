@@ -6,6 +6,7 @@
 //! Not here: which fields there are.
 
 use super::Malformed;
+use crate::codec::HeaderField;
 
 /// A field as a dump shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +157,12 @@ impl<'a, 't> Cursor<'a, 't> {
 
     /// Of each chunk the checksum.
     pub(crate) fn sums(&mut self, count: usize) -> Result<Vec<u32>, Malformed> {
-        let bytes = self.many(count, 4, "sums of chunks")?;
+        self.sums_of(count, "sums of chunks")
+    }
+
+    /// Of each of these things the checksum.
+    pub(crate) fn sums_of(&mut self, count: usize, name: &str) -> Result<Vec<u32>, Malformed> {
+        let bytes = self.many(count, 4, name)?;
         Ok(bytes.as_chunks().0.iter().map(|sum| u32::from_le_bytes(*sum)).collect())
     }
 
@@ -200,6 +206,24 @@ impl<'a, 't> Cursor<'a, 't> {
         let bytes = self.take(len, name)?;
         self.note(bytes, name, || format!("{len} bytes"));
         Ok(bytes)
+    }
+
+    /// A header that `codec` has taken apart, and says the fields of.
+    pub(crate) fn header(
+        &mut self,
+        len: usize,
+        fields: impl FnOnce() -> Vec<HeaderField>,
+    ) -> Result<(), Malformed> {
+        let mut offset = self.offset();
+        let mut bytes = self.take(len, "header")?;
+        if self.trace.is_some() {
+            for field in fields() {
+                let (part, rest) = bytes.split_at(field.bytes.min(bytes.len()));
+                self.note_at(offset, part, field.name, || field.value);
+                (offset, bytes) = (offset + part.len() as u64, rest);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn text(&mut self, len: usize, name: &str) -> Result<&'a str, Malformed> {

@@ -7,11 +7,14 @@
 
 use std::fmt::Write;
 
-use super::cursor::Field;
+use super::block::{BlockPlace, SealedBlock};
+use super::bytes::SealedBytes;
+use super::cursor::{Cursor, Field};
 use super::manifest::Manifest;
 use super::record::{Place, decode_traced};
 use super::sums::{Home, Sums};
 use super::{Malformed, StoreId};
+use crate::schema::Kind;
 
 /// Bytes of one field that are shown.
 const SHOWN: usize = 16;
@@ -45,6 +48,52 @@ pub(crate) fn sums(bytes: &[u8], home: Home, store: &StoreId, hex: Hex) -> Resul
     let mut fields = Vec::new();
     Sums::decode_traced(bytes, home, store, Some(&mut fields))?;
     Ok(sheet(fields, bytes, hex))
+}
+
+/// The lines of a dump of a block of fixed width: its head, and its vectors, which have been verified.
+#[cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
+pub(crate) fn block(
+    bytes: &[u8],
+    kind: Kind,
+    rows: usize,
+    place: BlockPlace,
+    store: &StoreId,
+    hex: Hex,
+) -> Result<String, Malformed> {
+    let mut fields = Vec::new();
+    let sealed = SealedBlock::parse_traced(bytes, kind, rows, place, store, Some(&mut fields))?;
+    let vectors = bytes.get(sealed.head_bytes()..).unwrap_or_default();
+    let mut from = Cursor::new(vectors, place.offset + sealed.head_bytes() as u64).traced(Some(&mut fields));
+    for index in 0..sealed.block().vectors_with_bytes() {
+        sealed.verify(index, from.bytes(sealed.vector(index).len(), "vector")?)?;
+    }
+    Ok(lines(&fields, hex))
+}
+
+/// The lines of a dump of a block of bytes or text: its vectors and frames, which have been verified, and its head.
+#[cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
+pub(crate) fn bytes_block(
+    bytes: &[u8],
+    head_bytes: usize,
+    rows: usize,
+    place: BlockPlace,
+    store: &StoreId,
+    hex: Hex,
+) -> Result<String, Malformed> {
+    let (content, head) = bytes.split_at(bytes.len().saturating_sub(head_bytes));
+    let (mut fields, mut of_head) = (Vec::new(), Vec::new());
+    let len = bytes.len() as u64;
+    let sealed = SealedBytes::parse_traced(head, rows, len, place, store, Some(&mut of_head))?;
+    let mut from = Cursor::new(content, place.offset).traced(Some(&mut fields));
+    let pieces = sealed.block().pieces();
+    for (index, bounds) in pieces.windows(2).enumerate() {
+        let is_vector = index + sealed.block().frames() + 1 < pieces.len();
+        let len = usize::try_from(bounds[1] - bounds[0]).unwrap_or(usize::MAX);
+        let piece = from.bytes(len, if is_vector { "vector" } else { "frame" })?;
+        sealed.verify(&(bounds[0]..bounds[1]), piece)?;
+    }
+    fields.append(&mut of_head);
+    Ok(lines(&fields, hex))
 }
 
 /// With the padding, which a sheet's decoder has seen before the content.

@@ -16,6 +16,8 @@ pub(crate) use crate::error::Malformed;
 
 #[cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
 pub(crate) mod block;
+#[cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
+pub(crate) mod bytes;
 mod cursor;
 pub(crate) mod dump;
 pub(crate) mod manifest;

@@ -6,6 +6,7 @@ use super::block::{Block, Scratch, encode};
 use super::fixed::Fixed;
 use super::{BLOCK_ROWS, VECTOR};
 
+mod bytes;
 mod hostile;
 mod returns;
 mod sizes;

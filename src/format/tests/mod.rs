@@ -14,6 +14,7 @@ use super::{CHUNK, Malformed, PAGE, Piece, Salt, StoreId, chunks, crc32c, crc32c
 use crate::schema::{Column, KeyUnit, Kind, Schema};
 
 mod blocks;
+mod bytes;
 mod checksums;
 mod fuzz;
 mod golden;
