@@ -116,7 +116,7 @@ pub(super) fn decode(
     let start = into.len();
     into.resize(start + data, 0);
     match decompress_into(frame, &mut into[start..]) {
-        Ok(_) => {}
+        Ok(len) if len == data => {}
         _ => return Err("a frame is not LZ4 of its data"),
     }
     into.truncate(start + wanted.end);
