@@ -111,6 +111,12 @@ pub(crate) struct Story {
     pub(crate) chunked: u64,
     /// How often followers were shown new rows.
     pub(crate) shows: u64,
+    /// Segments that were handed to the writer, and calls that were dropped.
+    pub(crate) seals: u64,
+    pub(crate) stopped_seals: u64,
+    /// Segments that were found sealed, and slots that had been used again, when a life was last compared with them.
+    pub(crate) sealed: u64,
+    pub(crate) reused: u64,
 }
 
 impl Story {
@@ -136,6 +142,10 @@ impl Story {
             (&mut self.rolled, other.rolled),
             (&mut self.chunked, other.chunked),
             (&mut self.shows, other.shows),
+            (&mut self.seals, other.seals),
+            (&mut self.stopped_seals, other.stopped_seals),
+            (&mut self.sealed, other.sealed),
+            (&mut self.reused, other.reused),
         ];
         pairs.into_iter().for_each(|(sum, more)| *sum += more);
     }
