@@ -33,6 +33,8 @@ pub(crate) struct Choices {
     pub(crate) followers: Option<u64>,
     /// Commits are buffered, but for the last process's.
     pub(crate) buffered: bool,
+    /// Of a hundred acts so many, up to 75, are about sealing.
+    pub(crate) seals: u64,
     /// Tell what happens.
     pub(crate) trace: bool,
 }
@@ -53,6 +55,7 @@ impl Default for Choices {
             huge: false,
             followers: None,
             buffered: false,
+            seals: 10,
             trace: false,
         }
     }

@@ -118,8 +118,8 @@ impl Life {
 
     pub(super) async fn act(&mut self, writer: &mut Writer<SimDisk>) -> Did {
         match self.random.below(100) {
-            0..65 => self.commit(writer, false).await,
-            65..75 => self.seal(writer, false).await,
+            act @ 0..75 if act < self.choices.seals => self.seal(writer, false).await,
+            0..75 => self.commit(writer, false).await,
             75..80 if self.expected.is_buffering() => self.sync(writer).await,
             75..85 => self.checkpoint(writer, false).await,
             85..88 => self.open_twice().await,

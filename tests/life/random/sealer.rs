@@ -72,7 +72,8 @@ impl Life {
         self.doing = "sealing";
         if last || self.random.below(3) == 0 {
             let squeezed = !last && self.squeeze();
-            let drop_at = self.draw_drop(last, 60);
+            let polls = [6, 60][self.random.index(2)];
+            let drop_at = self.draw_drop(last, polls);
             let answer = within(drop_at, call(writer.store())).await;
             self.release();
             match answer {
