@@ -123,6 +123,10 @@ fn random_lives_keep_every_acknowledged_row() {
         all.chunked,
         all.buffered,
         all.synced,
+        all.seals,
+        all.stopped_seals,
+        all.sealed,
+        all.reused,
     ];
     assert!(counts.iter().all(|count| *count >= 100), "{all:?}");
     assert!(all.huge >= 20, "{all:?}");

@@ -40,11 +40,14 @@ const COVERED: &[(&[Mutant], &str)] = &[
         &[LeftoverWrittenOver],
         "the flock on the leftover waits for a dead writer's requests; epochs make names differ",
     ),
+    (
+        &[SegmentWrittenOver],
+        "the flock on the leftover waits for a dead sealer's requests, and a dropped one's",
+    ),
     (&[NoSlotSyncAtOpen], "slots are synced before they are named, found ones too"),
     (&[EpochMayFall], "sequence, previous checksum and flock"),
     (&[OlderManifest], "the record before, a later record and a later generation are each asked for"),
     (&[NoGenerationCheck], "the record before and a later record"),
-    (&[NotAskedAgain], "no slot is used again in this version; tests/reading/following.rs asks by hand"),
 ];
 
 fn lives(name: &'static str, mutants: &'static [Mutant]) -> Case {
@@ -60,6 +63,11 @@ fn with(name: &'static str, mutants: &'static [Mutant], change: fn(&mut Choices)
 /// Lives of two followers each.
 fn following(name: &'static str, mutants: &'static [Mutant]) -> Case {
     with(name, mutants, |choices| choices.followers = Some(2))
+}
+
+/// Lives of a store whose segments are sealed.
+fn sealing(name: &'static str, mutants: &'static [Mutant]) -> Case {
+    with(name, mutants, |choices| (choices.schema, choices.seals) = (Some(7), 25))
 }
 
 fn rot(name: &'static str, mutants: &'static [Mutant], rot: Rot) -> Case {
@@ -105,6 +113,13 @@ fn cases() -> Vec<Case> {
         lives("publish: temporary not synced", &[NoManifestSync]),
         lives("publish: directory not synced behind the rename", &[NoDirectorySync]),
         lives("publish: the manifest before goes first", &[OldManifestFirst]),
+        with("seal: a removal that was dropped is not minded", &[RemovalForgotten], |choices| {
+            (choices.drops, choices.schema, choices.seals) = (0.5, Some(0), 40);
+        }),
+        sealing("seal: file not synced", &[NoSegmentSync]),
+        sealing("seal: directory not synced", &[NoSegmentNameSync]),
+        sealing("seal: what waits to be published is sealed again", &[SealedTwice]),
+        sealing("slots: one that is read from is used again", &[PinForgotten]),
         lives("creation: parent not synced", &[NoParentSync]),
         lives("creation: log and slot before the manifest", &[LogBeforeManifest]),
         lives("creation: log not synced", &[NoLogSync]),
@@ -123,6 +138,9 @@ fn cases() -> Vec<Case> {
         following("following: a missing record is not read again", &[NoSecondRead]),
         following("following: manifests listed before it is read again", &[ListsFirst]),
         following("following: a record of a later manifest is judged", &[LaterGenerationApplied]),
+        with("following: damage, whatever the newest manifest says", &[NotAskedAgain], |choices| {
+            (choices.followers, choices.schema, choices.seals) = (Some(2), Some(7), 25);
+        }),
         following("following: the log is not synced before rows are shown", &[NoSyncBeforeShowing]),
         with("errors: not poisoned", &[NoPoison], |choices| {
             (choices.errors, choices.careless) = (Some((0.01, 0.0)), true);

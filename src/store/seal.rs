@@ -144,7 +144,12 @@ async fn remove<D: Disk>(
     turn.set_removing(Some(number));
     let removed = shared.disk.remove(path).await;
     turn.set_removing(None);
-    removed.map_err(|error| Error::io("remove the leftover", path, error))
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove the leftover", path, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A seal at work.

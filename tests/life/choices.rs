@@ -33,6 +33,8 @@ pub(crate) struct Choices {
     pub(crate) followers: Option<u64>,
     /// Commits are buffered, but for the last process's.
     pub(crate) buffered: bool,
+    /// Of a hundred acts so many, up to 75, are about sealing.
+    pub(crate) seals: u64,
     /// Tell what happens.
     pub(crate) trace: bool,
 }
@@ -53,6 +55,7 @@ impl Default for Choices {
             huge: false,
             followers: None,
             buffered: false,
+            seals: 10,
             trace: false,
         }
     }
@@ -111,6 +114,12 @@ pub(crate) struct Story {
     pub(crate) chunked: u64,
     /// How often followers were shown new rows.
     pub(crate) shows: u64,
+    /// Segments that were handed to the writer, and calls that were dropped.
+    pub(crate) seals: u64,
+    pub(crate) stopped_seals: u64,
+    /// Segments that were found sealed, and slots that had been used again, when a life was last compared with them.
+    pub(crate) sealed: u64,
+    pub(crate) reused: u64,
 }
 
 impl Story {
@@ -136,6 +145,10 @@ impl Story {
             (&mut self.rolled, other.rolled),
             (&mut self.chunked, other.chunked),
             (&mut self.shows, other.shows),
+            (&mut self.seals, other.seals),
+            (&mut self.stopped_seals, other.stopped_seals),
+            (&mut self.sealed, other.sealed),
+            (&mut self.reused, other.reused),
         ];
         pairs.into_iter().for_each(|(sum, more)| *sum += more);
     }

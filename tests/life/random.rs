@@ -24,8 +24,10 @@ use super::{Kept, Wrong, keep};
 mod acts;
 mod followers;
 mod group;
+mod sealer;
 
 use followers::{Followers, Sight};
+use sealer::Sealer;
 
 /// The store's directory.
 pub(crate) const DIR: &str = "/data/store";
@@ -86,6 +88,7 @@ pub(crate) struct Life {
     followers: Followers,
     /// What they have seen.
     sights: Vec<Rc<RefCell<Sight>>>,
+    sealer: Rc<RefCell<Sealer>>,
 }
 
 /// A life from nothing to its end.
@@ -123,7 +126,7 @@ impl Life {
         settings.late_landing = choices.late_landing.unwrap_or(settings.late_landing);
         let disk = SimDisk::with_settings(random.bits(), settings);
         disk.make_dirs("/data").map_err(|error| Wrong::new(error.to_string()))?;
-        let kind = choices.schema.unwrap_or_else(|| [0, 0, 1, 2, 3, 4, 5, 6][random.index(8)]);
+        let kind = choices.schema.unwrap_or_else(|| [0, 7, 1, 2, 3, 4, 5, 6][random.index(8)]);
         let schema = table::schema(kind).map_err(|error| Wrong::new(error.to_string()))?;
         let mut life = Life::in_world(disk, Expected::new(&schema), schema, random, choices);
         let mut random = Random::new(seed.rotate_left(32));
@@ -166,6 +169,7 @@ impl Life {
             crashed: "no crash".to_owned(),
             followers: Followers::default(),
             sights: Vec::new(),
+            sealer: Sealer::new(Random::new(random.clone().bits())),
             random,
             expected,
             schema,
@@ -256,7 +260,12 @@ impl Life {
         let before = self.disk.operations();
         let disk = self.disk.clone();
         let mut followers = std::mem::take(&mut self.followers);
-        let ended = sim::run(&disk, followers.beside(&disk, self.work(last)));
+        let sealer = Rc::clone(&self.sealer);
+        let work = Sealer::beside(Rc::clone(&sealer), disk.clone(), self.work(last));
+        let ended = sim::run(&disk, followers.beside(&disk, work));
+        if sealer.borrow_mut().stop() {
+            self.stopped_sealing();
+        }
         self.followers = followers;
         self.story.operations += disk.operations() - before;
         match ended {
@@ -349,7 +358,11 @@ impl Life {
                 }
                 _ => {}
             }
-            match self.act(&mut writer).await {
+            let acted = match self.act(&mut writer).await {
+                Ok(()) => self.heed_sealer(),
+                failed => failed,
+            };
+            match acted {
                 Err(Trouble::Failed) if self.choices.careless => {
                     self.poisoned |= self.is_writing();
                     if self.random.below(4) == 0 {
@@ -374,6 +387,9 @@ impl Life {
             return Ok(());
         }
         self.doing = "using a poisoned writer";
+        if self.sealer.borrow_mut().stop() {
+            self.stopped_sealing();
+        }
         self.disk.settle();
         let store = writer.store();
         let shown = self.expected.shown_rows();

@@ -48,6 +48,13 @@ pub(crate) fn schema(kind: u64) -> Result<Schema> {
             of("c", Kind::Bool),
             of("t", Kind::Text).nullable(),
         ],
+        7 => vec![
+            of("i", Kind::I64),
+            of("f", Kind::F64).nullable(),
+            of("c", Kind::Bool).nullable(),
+            of("u", Kind::U32),
+            of("g", Kind::F32).nullable(),
+        ],
         _ => Vec::new(),
     };
     Schema::new(columns)

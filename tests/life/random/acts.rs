@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use tidelog::disk::sim::SimDisk;
-use tidelog::{Error, Snapshot, Store, Writer};
+use tidelog::{Error, SegmentState, Snapshot, Store, Writer};
 
 use super::{DIR, Did, Life, Trouble, followers, within};
 use crate::life::read::{self, Unread};
@@ -45,6 +45,12 @@ impl Life {
             let (rows, recovery) = (found.rows() as u64, writer.recovery());
             keep(recovery.rows == rows, || format!("{recovery:?}, but {rows} rows"))?;
         }
+        let segments = writer.store().stats().segments;
+        let sealed = segments.iter().filter(|segment| segment.state == SegmentState::Sealed).count() as u64;
+        self.story.sealed = self.story.sealed.max(sealed);
+        let slots =
+            self.disk.directories().iter().filter(|path| path.to_string_lossy().contains("/raw-")).count();
+        self.story.reused = self.story.reused.max((segments.len() as u64).saturating_sub(slots as u64));
         if self.random.below(8) == 0 {
             let read = read::otherwise(&writer.store(), &at, &found, &mut self.random).await;
             read.map_err(|unread| self.unread(unread))?;
@@ -112,6 +118,7 @@ impl Life {
 
     pub(super) async fn act(&mut self, writer: &mut Writer<SimDisk>) -> Did {
         match self.random.below(100) {
+            act @ 0..75 if act < self.choices.seals => self.seal(writer, false).await,
             0..75 => self.commit(writer, false).await,
             75..80 if self.expected.is_buffering() => self.sync(writer).await,
             75..85 => self.checkpoint(writer, false).await,
@@ -180,7 +187,7 @@ impl Life {
         self.doing = "committing";
         let before = self.expected.maybe.take();
         self.expected.begin(self.pending.clone());
-        let writes = self.disk.counts().writes;
+        let records = self.disk.counts().durable_writes;
         loop {
             let squeezed = !last && self.squeeze();
             let drop_at = self.draw_drop(last, 40);
@@ -188,7 +195,7 @@ impl Life {
             self.release();
             match result {
                 Some(Ok(commit)) => {
-                    let is_buffered = self.choices.buffered && self.disk.counts().writes == writes;
+                    let is_buffered = self.choices.buffered && self.disk.counts().durable_writes == records;
                     return Ok(self.committed(writer, &commit, is_buffered)?);
                 }
                 Some(Err(Error::Full { .. })) if squeezed => {
@@ -339,6 +346,7 @@ impl Life {
     pub(super) async fn last_work(&mut self, writer: Writer<SimDisk>) -> Did {
         let mut writer = self.open_again(writer).await?;
         for _ in 0..2 + self.random.below(self.choices.last_commits) {
+            self.seal(&writer, true).await?;
             self.commit(&mut writer, true).await?;
         }
         if self.random.coin() {

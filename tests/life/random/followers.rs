@@ -187,6 +187,8 @@ impl Look {
             let may_be = match &looked {
                 Ok(()) => true,
                 Err(Unread::Refused(Error::Io { .. })) => self.errors,
+                // It was slow, and what it reads lies elsewhere by now.
+                Err(Unread::Refused(Error::SnapshotGone)) => true,
                 Err(Unread::Refused(Error::NotAStore { .. })) => self.sight.borrow().store.is_none(),
                 Err(_) => false,
             };
