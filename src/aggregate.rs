@@ -13,12 +13,13 @@ use crate::batch::{Batch, Data, Vector};
 use crate::codec::fixed::Fixed;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::format::segment::{NumberEntries, Totals};
 use crate::reader::{Reader, check_columns};
 use crate::scan::{Scan, edges};
 use crate::schema::{ColumnId, Kind};
 use crate::seek::Edge;
 use crate::snapshot::Snapshot;
-use crate::statistics::{Extremes, FloatSum, GROUP_BITS, GROUP_ROWS, LANES, Number, Statistics, Total};
+use crate::statistics::{Extremes, FloatSum, GROUP_BITS, GROUP_ROWS, Number};
 use crate::value::Value;
 
 mod known;
@@ -331,43 +332,55 @@ impl Running {
 }
 
 impl Numbers {
-    /// Takes what is known of a whole row group, whose rows in segments before have been taken.
-    fn take_known(&mut self, known: Statistics, rows: &Range<u64>, lanes: impl FnOnce() -> [f64; LANES]) {
+    /// Takes what is known of whole row groups, those that hold `rows`; rows of the first one that lie in segments
+    /// before have been taken.
+    fn take_known(&mut self, known: &NumberEntries, groups: Range<usize>, rows: &Range<u64>) {
         match self {
-            Self::U64(extremes, sum) => take_integers(extremes, sum, known),
-            Self::I64(extremes, sum) => take_integers(extremes, sum, known),
-            Self::U32(extremes, sum) => take_integers(extremes, sum, known),
-            Self::I32(extremes, sum) => take_integers(extremes, sum, known),
+            Self::U64(extremes, sum) => take_integers(extremes, sum, known, groups),
+            Self::I64(extremes, sum) => take_integers(extremes, sum, known, groups),
+            Self::U32(extremes, sum) => take_integers(extremes, sum, known, groups),
+            Self::I32(extremes, sum) => take_integers(extremes, sum, known, groups),
             Self::F64(extremes, sum) => {
-                extremes.take_known(known.extremes);
-                take_floats(sum, known, rows, lanes);
+                take_extremes(extremes, known, groups.clone());
+                take_floats(sum, known, groups, rows);
             }
             Self::F32(extremes, sum) => {
-                extremes.take_known(known.extremes);
-                take_floats(sum, known, rows, lanes);
+                take_extremes(extremes, known, groups.clone());
+                take_floats(sum, known, groups, rows);
             }
         }
     }
 }
 
-fn take_integers<T: Number + Fixed>(extremes: &mut Extremes<T>, sum: &mut i128, known: Statistics) {
-    extremes.take_known(known.extremes);
-    if let Total::Integer(total) = known.total {
-        *sum += total;
+fn take_extremes<T: Number + Fixed>(extremes: &mut Extremes<T>, known: &NumberEntries, groups: Range<usize>) {
+    let ends = known.min[groups.clone()].iter().zip(&known.max[groups.clone()]);
+    for ((min, max), has) in ends.zip(&known.has_extremes[groups]) {
+        if *has {
+            extremes.take_known(*min, *max);
+        }
     }
 }
 
-fn take_floats(
-    sum: &mut FloatSum,
-    known: Statistics,
-    rows: &Range<u64>,
-    lanes: impl FnOnce() -> [f64; LANES],
+fn take_integers<T: Number + Fixed>(
+    extremes: &mut Extremes<T>,
+    sum: &mut i128,
+    known: &NumberEntries,
+    groups: Range<usize>,
 ) {
-    let Total::Float(total) = known.total else { return };
-    let group = rows.start >> GROUP_BITS;
-    match rows.end.is_multiple_of(GROUP_ROWS) {
-        true => sum.take_group(group, total),
-        false => sum.resume(group, lanes()),
+    take_extremes(extremes, known, groups.clone());
+    if let Totals::Integers(totals) = &known.totals {
+        *sum += totals[groups].iter().sum::<i128>();
+    }
+}
+
+fn take_floats(sum: &mut FloatSum, known: &NumberEntries, groups: Range<usize>, rows: &Range<u64>) {
+    let Totals::Floats(totals, lanes) = &known.totals else { return };
+    let first = rows.start >> GROUP_BITS;
+    let is_complete = rows.end.is_multiple_of(GROUP_ROWS);
+    let complete = if is_complete { groups.clone() } else { groups.start..groups.end - 1 };
+    sum.take_groups(first, &totals[complete]);
+    if !is_complete {
+        sum.resume((rows.end - 1) >> GROUP_BITS, *lanes);
     }
 }
 

@@ -102,10 +102,13 @@ impl FloatSum {
         self.lanes = lanes;
     }
 
-    /// Adds the sum of all of a group's rows so far; what was added of that group before is in it.
-    pub(crate) fn take_group(&mut self, group: u64, total: f64) {
-        self.resume(group, [0.0; LANES]);
-        self.groups += total;
+    /// Adds the sums of all rows of groups from `first` on; what was added of the first one's rows before is in its
+    /// own.
+    pub(crate) fn take_groups(&mut self, first: u64, totals: &[f64]) {
+        let Some(behind) = (totals.len() as u64).checked_sub(1) else { return };
+        self.resume(first, [0.0; LANES]);
+        totals.iter().for_each(|total| self.groups += total);
+        self.group = first + behind;
     }
 
     /// Goes on behind those rows of a group that have come to these lanes; what was added of that group before is
@@ -250,11 +253,10 @@ impl<T: Number> Extremes<T> {
     }
 
     /// Takes the extremes of other values, as bits.
-    pub(crate) fn take_known(&mut self, extremes: Option<(u64, u64)>)
+    pub(crate) fn take_known(&mut self, min: u64, max: u64)
     where
         T: Fixed,
     {
-        let Some((min, max)) = extremes else { return };
         let (least, greatest) = (T::from_bits(min), T::from_bits(max));
         let (min, max) = self.ends.unwrap_or((least, greatest));
         let min = if least.rank() < min.rank() { least } else { min };
@@ -319,7 +321,7 @@ mod tests {
                     let total = f64::total(&values[start as usize..next as usize], start, &mut running);
                     let Total::Float(total) = total else { panic!("the sum of floats is one") };
                     match next.is_multiple_of(GROUP_ROWS) {
-                        true => known.take_group(start / GROUP_ROWS, total),
+                        true => known.take_groups(start / GROUP_ROWS, &[total]),
                         false => known.resume(start / GROUP_ROWS, running.lanes()),
                     }
                     start = next;

@@ -9,16 +9,23 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Running;
-use crate::batch::{Batch, Vector};
+use crate::batch::Batch;
 use crate::disk::Disk;
 use crate::error::Result;
-use crate::format::segment::Entry;
 use crate::reader::Reader;
 use crate::reader::rows::{Keys, Rows, Streams};
 use crate::schema::ColumnId;
 use crate::segment::Segment;
 use crate::snapshot::Snapshot;
 use crate::statistics::GROUP_BITS;
+use crate::value::Value;
+
+/// Which end of a row group.
+#[derive(Clone, Copy)]
+enum End {
+    First,
+    Last,
+}
 
 /// Row groups of one segment that were taken from statistics: where the last value may be.
 #[derive(Clone)]
@@ -65,29 +72,59 @@ impl<D: Disk> Reader<D> {
         running: &mut Running,
     ) -> Result<()> {
         let first_row = *running.first_row.get_or_insert(rows.start);
-        for group in groups {
-            let of_group = streams.opened.rows_of(group);
-            let is_whole = rows.start <= of_group.start && of_group.end <= rows.end;
-            let begins = of_group.start >> GROUP_BITS << GROUP_BITS;
-            if !is_whole || first_row > begins {
-                let wanted = rows.start.max(of_group.start)..rows.end.min(of_group.end);
-                let batch = self.decoded(&streams, group, &wanted).await?;
-                running.take(&batch, 0..batch.len());
-                continue;
-            }
-            let (entry, nulls) = streams.statistics(group);
-            let values = of_group.end - of_group.start - u64::from(nulls);
-            running.rows += of_group.end - of_group.start;
-            running.count += values;
-            running.take_known(&entry, &of_group, || streams.lanes());
-            if values == 0 {
-                continue;
-            }
-            if running.first.is_none() {
-                let batch = self.decoded(&streams, group, &of_group).await?;
-                running.first = batch.columns().first().and_then(|(_, vector)| first_value(vector));
-            }
-            running.last_group = Some(LastGroup { streams: Arc::clone(&streams), group });
+        let known = known(&streams, rows, &groups, first_row);
+        for group in groups.start..known.start {
+            self.take_decoded(&streams, group, rows, running).await?;
+        }
+        self.take_known(&streams, known.clone(), running).await?;
+        for group in known.end..groups.end {
+            self.take_decoded(&streams, group, rows, running).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_decoded(
+        &self,
+        streams: &Streams,
+        group: usize,
+        rows: &Range<u64>,
+        running: &mut Running,
+    ) -> Result<()> {
+        let of_group = streams.opened.rows_of(group);
+        let wanted = rows.start.max(of_group.start)..rows.end.min(of_group.end);
+        let batch = self.decoded(streams, group, &wanted).await?;
+        running.take(&batch, 0..batch.len());
+        Ok(())
+    }
+
+    /// Takes whole row groups from their statistics.
+    async fn take_known(
+        &self,
+        streams: &Arc<Streams>,
+        groups: Range<usize>,
+        running: &mut Running,
+    ) -> Result<()> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let (first, last) = (streams.opened.rows_of(groups.start), streams.opened.rows_of(groups.end - 1));
+        let rows = first.start..last.end;
+        running.rows += rows.end - rows.start;
+        running.count += rows.end - rows.start - streams.count_nulls(groups.clone());
+        if let Some(numbers) = streams.numbers() {
+            running.numbers.take_known(numbers, groups.clone(), &rows);
+        }
+        let has_values = |group: &usize| {
+            let rows = streams.opened.rows_of(*group);
+            streams.count_nulls(*group..group + 1) < rows.end - rows.start
+        };
+        if running.first.is_none()
+            && let Some(group) = groups.clone().find(has_values)
+        {
+            running.first = self.end_value(streams, group, End::First).await?;
+        }
+        if let Some(group) = groups.rev().find(has_values) {
+            running.last_group = Some(LastGroup { streams: Arc::clone(streams), group });
         }
         Ok(())
     }
@@ -95,9 +132,26 @@ impl<D: Disk> Reader<D> {
     /// The last value, where it is in a row group that was taken from statistics.
     pub(super) async fn find_last(&self, running: &mut Running) -> Result<()> {
         let Some(LastGroup { streams, group }) = running.last_group.take() else { return Ok(()) };
-        let batch = self.decoded(&streams, group, &streams.opened.rows_of(group)).await?;
-        running.last = batch.columns().first().and_then(|(_, vector)| last_value(vector));
+        running.last = self.end_value(&streams, group, End::Last).await?;
         Ok(())
+    }
+
+    /// The first or the last value of a row group that has one.
+    async fn end_value(&self, streams: &Streams, group: usize, end: End) -> Result<Option<Value<'static>>> {
+        let rows = streams.opened.rows_of(group);
+        // Without nulls it is a row's, and no other needs to be decoded.
+        let wanted = match end {
+            _ if streams.count_nulls(group..group + 1) > 0 => rows,
+            End::First => rows.start..rows.start + 1,
+            End::Last => rows.end - 1..rows.end,
+        };
+        let batch = self.decoded(streams, group, &wanted).await?;
+        let Some((_, vector)) = batch.columns().first() else { return Ok(None) };
+        let index = match end {
+            End::First => (0..vector.len()).find(|index| !vector.is_null(*index)),
+            End::Last => (0..vector.len()).rev().find(|index| !vector.is_null(*index)),
+        };
+        Ok(index.and_then(|index| super::number(vector, index)))
     }
 
     async fn decoded(&self, streams: &Streams, group: usize, rows: &Range<u64>) -> Result<Batch> {
@@ -107,25 +161,17 @@ impl<D: Disk> Reader<D> {
     }
 }
 
-fn first_value(vector: &Vector) -> Option<crate::value::Value<'static>> {
-    let index = (0..vector.len()).find(|index| !vector.is_null(*index))?;
-    super::number(vector, index)
-}
-
-fn last_value(vector: &Vector) -> Option<crate::value::Value<'static>> {
-    let index = (0..vector.len()).rev().find(|index| !vector.is_null(*index))?;
-    super::number(vector, index)
-}
-
-impl Running {
-    /// Takes the statistics of a whole row group.
-    fn take_known(
-        &mut self,
-        entry: &Entry,
-        rows: &Range<u64>,
-        lanes: impl FnOnce() -> [f64; crate::statistics::LANES],
-    ) {
-        let Some(statistics) = entry.statistics else { return };
-        self.numbers.take_known(statistics, rows, lanes);
+/// Those of a segment's row groups that are wholly among `rows`, and so are the rows before them in their first one.
+/// Only the first and the last may not be.
+fn known(streams: &Streams, rows: &Range<u64>, groups: &Range<usize>, first_row: u64) -> Range<usize> {
+    if groups.is_empty() {
+        return groups.clone();
     }
+    let first = streams.opened.rows_of(groups.start);
+    let begins = first.start >> GROUP_BITS << GROUP_BITS;
+    let start =
+        if rows.start <= first.start && first_row <= begins { groups.start } else { groups.start + 1 };
+    let is_whole = streams.opened.rows_of(groups.end - 1).end <= rows.end;
+    let end = if is_whole { groups.end } else { groups.end - 1 };
+    start..end.max(start)
 }

@@ -336,14 +336,67 @@ pub(crate) struct Coded {
     pub(crate) codec: u8,
 }
 
-/// The entries of a stream, checked.
+/// The entries of a stream, checked. Field by field, since aggregates look at one field of many entries.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entries {
     shape: Shape,
-    groups: usize,
     /// Where the stream begins in its file.
     start: u64,
-    bytes: Vec<u8>,
+    ends: Vec<u64>,
+    blocks: Vec<Option<Coded>>,
+    /// Of a stream of nulls.
+    nulls: Vec<u16>,
+    numbers: Option<NumberEntries>,
+}
+
+/// Of a stream of numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NumberEntries {
+    pub(crate) has_extremes: Vec<bool>,
+    /// As bits; zero where there is none.
+    pub(crate) min: Vec<u64>,
+    pub(crate) max: Vec<u64>,
+    pub(crate) totals: Totals,
+}
+
+/// Of all row groups.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Totals {
+    Integers(Vec<i128>),
+    /// And the lanes behind the last row.
+    Floats(Vec<f64>, [f64; LANES]),
+}
+
+impl NumberEntries {
+    fn new(shape: Shape, groups: usize) -> Self {
+        let totals = match shape.is_float() {
+            true => Totals::Floats(Vec::with_capacity(groups), [0.0; LANES]),
+            false => Totals::Integers(Vec::with_capacity(groups)),
+        };
+        let list = || Vec::with_capacity(groups);
+        Self { has_extremes: Vec::with_capacity(groups), min: list(), max: list(), totals }
+    }
+
+    fn push(&mut self, statistics: Statistics) {
+        let (min, max) = statistics.extremes.unwrap_or_default();
+        self.has_extremes.push(statistics.extremes.is_some());
+        self.min.push(min);
+        self.max.push(max);
+        match (&mut self.totals, statistics.total) {
+            (Totals::Integers(totals), Total::Integer(total)) => totals.push(total),
+            (Totals::Floats(totals, _), Total::Float(total)) => totals.push(total),
+            _ => unreachable!("the total of an entry is parsed as its shape says"),
+        }
+    }
+
+    fn get(&self, group: usize) -> Statistics {
+        let extremes = self.has_extremes[group].then(|| (self.min[group], self.max[group]));
+        let total = match &self.totals {
+            Totals::Integers(totals) => Total::Integer(totals[group]),
+            Totals::Floats(totals, _) => Total::Float(totals[group]),
+        };
+        Statistics { extremes, total }
+    }
 }
 
 /// The bytes of entries, and of the lanes behind them.
@@ -397,21 +450,63 @@ impl Entries {
             return Err(Malformed::new(offset, "the checksum of a stream's entries does not match"));
         }
         let mut from = Cursor::new(&bytes, offset).traced(trace);
-        let (mut start, mut checked) = (0, Ok(()));
-        for group in 0..if shape == Shape::None { 0 } else { groups } {
-            let rows = directory.rows_of(group);
-            checked = checked.and_then(|()| check_entry(&mut from, shape, rows.end - rows.start, &mut start));
-        }
-        checked.map_err(Malformed::in_intact)?;
-        if start != stream.bytes {
+        let entries = Self::decode_content(&mut from, shape, directory, directory.stream_start(file));
+        let entries = entries.map_err(Malformed::in_intact)?;
+        if entries.ends.last().copied().unwrap_or(0) != stream.bytes {
             return Err(Malformed::new(offset, "entries do not end where their stream does").in_intact());
         }
-        Ok(Self { shape, groups, start: directory.stream_start(file), bytes })
+        Ok(entries)
+    }
+
+    fn decode_content(
+        from: &mut Cursor<'_, '_>,
+        shape: Shape,
+        directory: &Directory,
+        start: u64,
+    ) -> Result<Self, Malformed> {
+        let groups = if shape == Shape::None { 0 } else { directory.groups.len() };
+        let numbers = matches!(shape, Shape::Numbers(_)).then(|| NumberEntries::new(shape, groups));
+        let (ends, blocks, nulls) = (Vec::with_capacity(groups), Vec::with_capacity(groups), Vec::new());
+        let mut entries = Self { shape, start, ends, blocks, nulls, numbers };
+        let mut end = 0;
+        for group in 0..groups {
+            let rows = directory.rows_of(group);
+            let entry = check_entry(from, shape, rows.end - rows.start, &mut end)?;
+            entries.ends.push(entry.end);
+            entries.blocks.push(entry.block);
+            if shape == Shape::Nulls {
+                entries.nulls.push(entry.nulls);
+            }
+            if let (Some(numbers), Some(statistics)) = (&mut entries.numbers, entry.statistics) {
+                numbers.push(statistics);
+            }
+        }
+        if let Some(NumberEntries { totals: Totals::Floats(_, lanes), .. }) = &mut entries.numbers {
+            for lane in lanes {
+                *lane = f64::from_bits(from.u64("lane")?);
+            }
+        }
+        Ok(entries)
     }
 
     /// Bytes in memory.
     pub(crate) fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.bytes.len()
+        let numbers = self.numbers.as_ref().map_or(0, |numbers| {
+            let total = if matches!(numbers.totals, Totals::Floats(..)) { 8 } else { 16 };
+            numbers.min.len() * (17 + total)
+        });
+        let each = 8 + size_of::<Option<Coded>>();
+        size_of::<Self>() + self.ends.len() * each + 2 * self.nulls.len() + numbers
+    }
+
+    /// Of numbers.
+    pub(crate) fn numbers(&self) -> Option<&NumberEntries> {
+        self.numbers.as_ref()
+    }
+
+    /// Rows that are null in a row group; of a stream of nulls.
+    pub(crate) fn nulls(&self, group: usize) -> u16 {
+        self.nulls.get(group).copied().unwrap_or(0)
     }
 
     pub(crate) fn shape(&self) -> Shape {
@@ -420,29 +515,22 @@ impl Entries {
 
     /// What is said of a row group's block.
     pub(crate) fn get(&self, group: usize) -> Entry {
-        let width = self.shape.width();
-        let mut cursor = Cursor::new(&self.bytes[group * width..(group + 1) * width], 0);
-        parse_entry(&mut cursor, self.shape)
-            .unwrap_or_else(|_| unreachable!("entries are as long as their shape says"))
+        let statistics = self.numbers.as_ref().map(|numbers| numbers.get(group));
+        Entry { end: self.ends[group], block: self.blocks[group], nulls: self.nulls(group), statistics }
     }
 
     /// Where a row group's block lies in the file; nowhere if there is none.
     pub(crate) fn block(&self, group: usize) -> Range<u64> {
-        let start = if group == 0 { 0 } else { self.end(group - 1) };
-        self.start + start..self.start + self.end(group)
-    }
-
-    fn end(&self, group: usize) -> u64 {
-        let at = group * self.shape.width();
-        self.bytes[at..].first_chunk().map_or(0, |end| u64::from_le_bytes(*end))
+        let start = if group == 0 { 0 } else { self.ends[group - 1] };
+        self.start + start..self.start + self.ends[group]
     }
 
     /// The sums of floats that go on behind the segment's last row.
     pub(crate) fn lanes(&self) -> [f64; LANES] {
-        let lanes = self.bytes[self.groups * self.shape.width()..].as_chunks::<8>().0.iter();
-        let mut all = [0.0; LANES];
-        all.iter_mut().zip(lanes).for_each(|(to, lane)| *to = f64::from_bits(u64::from_le_bytes(*lane)));
-        all
+        match &self.numbers {
+            Some(NumberEntries { totals: Totals::Floats(_, lanes), .. }) => *lanes,
+            _ => [0.0; LANES],
+        }
     }
 }
 
@@ -474,8 +562,13 @@ fn parse_entry(from: &mut Cursor<'_, '_>, shape: Shape) -> Result<Entry, Malform
     Ok(Entry { end, block, nulls, statistics: Some(Statistics { extremes, total }) })
 }
 
-/// Whether the next entry can be of a block of `rows` that begins at `start`, which moves behind it.
-fn check_entry(from: &mut Cursor<'_, '_>, shape: Shape, rows: u64, start: &mut u64) -> Result<(), Malformed> {
+/// The next entry, of a block of `rows` that begins at `start`, which moves behind it.
+fn check_entry(
+    from: &mut Cursor<'_, '_>,
+    shape: Shape,
+    rows: u64,
+    start: &mut u64,
+) -> Result<Entry, Malformed> {
     let entry = parse_entry(from, shape)?;
     let Some(bytes) = entry.end.checked_sub(*start) else {
         return Err(from.malformed("a block ends before it begins"));
@@ -495,7 +588,7 @@ fn check_entry(from: &mut Cursor<'_, '_>, shape: Shape, rows: u64, start: &mut u
     {
         return Err(from.malformed("extremes are not in order"));
     }
-    Ok(())
+    Ok(entry)
 }
 
 /// Whether the extremes of a kind, as bits, can be those of any values.

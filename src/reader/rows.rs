@@ -21,7 +21,7 @@ use crate::codec::fixed::Fixed;
 use crate::condition::Between;
 use crate::disk::{Disk, TRANSFER_BYTES_MAX};
 use crate::error::{Malformed, Result};
-use crate::format::segment::{Entries, Entry, Spacing};
+use crate::format::segment::{Entries, Entry, NumberEntries, Spacing};
 use crate::scan::Direction;
 use crate::schema::{ColumnId, Kind};
 use crate::statistics::LANES;
@@ -138,8 +138,20 @@ impl Streams {
     /// What is known of the only column's values in a row group, and how many of them are null.
     pub(crate) fn statistics(&self, group: usize) -> (Entry, u16) {
         let column = &self.columns[0];
-        let nulls = column.nulls.map_or(0, |nulls| self.all[nulls].entries.get(group).nulls);
+        let nulls = column.nulls.map_or(0, |nulls| self.all[nulls].entries.nulls(group));
         (self.all[column.data].entries.get(group), nulls)
+    }
+
+    /// What is known of the only column's values; of numbers.
+    pub(crate) fn numbers(&self) -> Option<&NumberEntries> {
+        self.all[self.columns[0].data].entries.numbers()
+    }
+
+    /// How many of the only column's values are null in these row groups.
+    pub(crate) fn count_nulls(&self, groups: Range<usize>) -> u64 {
+        let Some(nulls) = self.columns[0].nulls else { return 0 };
+        let entries = &self.all[nulls].entries;
+        groups.map(|group| u64::from(entries.nulls(group))).sum()
     }
 
     /// Whether the only column is one of floats.
@@ -173,7 +185,7 @@ impl Streams {
     fn nulls(&self, column: &Chosen, group: usize) -> Flags {
         let Some(nulls) = column.nulls else { return Flags::None };
         let rows = self.opened.directory.rows_of(group);
-        match u64::from(self.all[nulls].entries.get(group).nulls) {
+        match u64::from(self.all[nulls].entries.nulls(group)) {
             0 => Flags::None,
             nulls if nulls == rows.end - rows.start => Flags::All,
             _ => Flags::Some,
