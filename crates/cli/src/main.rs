@@ -22,6 +22,7 @@ mod machine;
 mod output;
 mod progress;
 mod schema;
+mod seal;
 mod step;
 mod time;
 

@@ -20,6 +20,7 @@ use crate::disk::OnDisk;
 use crate::exit::say;
 use crate::figure::{self, terminal};
 use crate::machine;
+use crate::seal;
 
 mod feed;
 
@@ -112,6 +113,13 @@ async fn demo<D: Disk>(disk: D, rows: u64, dir: &Path, floor: &Floor) -> Result<
     }
     let (ours, raw) = (median(&single) * 1e6, floor.write_seconds * 1e6);
     writeln!(out, "{:<20}{ours:>9.0} us, a durable write of 4 KiB {raw:.0} us", "one durable row")?;
+    let begun = Instant::now();
+    let (before, after) = seal::all(&mut writer).await?;
+    if before > 0 {
+        let seconds = begun.elapsed().as_secs_f64();
+        let (before, after) = (before / 1_000_000, after / 1_000_000);
+        writeln!(out, "{:<20}{before:>9} MB to {after} MB in {seconds:.1} s", "sealed")?;
+    }
     writer.close().await?;
 
     let begun = Instant::now();

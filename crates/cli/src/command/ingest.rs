@@ -17,6 +17,7 @@ use crate::input::{
 };
 use crate::key::Unit;
 use crate::progress::Progress;
+use crate::seal;
 
 /// Read rows from a file or standard input into a store, which is made if it is missing
 ///
@@ -64,9 +65,11 @@ impl OnDisk for Ingest {
         }
         let mut writer = self.open(disk, &mut input, format).await?;
         let loaded = self.load(&mut writer, input, format).await;
+        let sealed = if loaded.is_ok() { seal::all(&mut writer).await.map(drop) } else { Ok(()) };
         // What was committed is committed; a store that is closed opens sooner.
         let closed = writer.close().await;
         let loaded = loaded?;
+        sealed?;
         closed?;
         sum_up(&loaded, begun);
         Ok(())

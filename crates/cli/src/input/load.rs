@@ -14,6 +14,7 @@ use super::keys::{KeyNumbers, Keys};
 use super::source::{Row, Source, Stop};
 use crate::exit::{Code, Fault};
 use crate::key::{self, unit_name};
+use crate::seal;
 
 /// Bytes of values at which a batch is committed although it has not enough rows.
 const BATCH_BYTES: usize = 16 << 20;
@@ -199,6 +200,7 @@ impl<'a, D: Disk> Load<'a, D> {
         let before = || format!("the first {committed} rows are committed, then this happened");
         self.writer.pending().append_batch(&gathered.keys, &values).with_context(before)?;
         self.loaded.store_rows = self.writer.commit().await.with_context(before)?.rows.end;
+        seal::one(&self.writer.store()).await?;
         self.loaded.rows += gathered.keys.len() as u64;
         gathered.columns.iter_mut().for_each(|column| column.truncate(0));
         gathered.keys.clear();
