@@ -166,6 +166,19 @@ fn append<T: Fixed>(
     values.extend(numbers.iter().map(|number| T::from_bits(bits(whole(*number) * up * down))));
 }
 
+/// The same of whole numbers that are distances from `origin`: up to 2^52 the sum of the two is exact.
+#[inline(never)]
+fn append_short<T: Fixed>(
+    distances: &[u32],
+    origin: f64,
+    Exponents { e, f }: Exponents,
+    values: &mut Vec<T>,
+) {
+    let (up, down) = (TENS[usize::from(f)], TENTHS[usize::from(e)]);
+    let value = |distance: &u32| (origin + f64::from(distance.cast_signed())) * up * down;
+    values.extend(distances.iter().map(|distance| T::from_bits(value(distance).to_bits())));
+}
+
 /// A vector of decimals as it lies in its bytes.
 #[derive(Debug)]
 pub(super) struct Decimals<'a> {
@@ -201,18 +214,37 @@ impl<'a> Decimals<'a> {
         numbers: &mut [u64; VECTOR],
         values: &mut Vec<T>,
     ) -> Result<(), &'static str> {
+        let start = values.len();
+        if self.decode_short(numbers, values).is_some() {
+            self.put_exceptions(start, values);
+            return Ok(());
+        }
         self.numbers.decode(numbers);
         self.numbers.check(numbers, pack::mask(NUMBER_BITS))?;
-        let start = values.len();
         let numbers = &numbers[..self.numbers.count()];
         match self.float {
             Float::F64 => append(numbers, self.exponents, f64::to_bits, values),
             Float::F32 => append(numbers, self.exponents, |value| Float::F32.bits(value), values),
         }
+        self.put_exceptions(start, values);
+        Ok(())
+    }
+
+    /// The same of an `f64`, where the numbers lie close together: in half the room.
+    fn decode_short<T: Fixed>(&self, numbers: &mut [u64; VECTOR], values: &mut Vec<T>) -> Option<()> {
+        if self.float != Float::F64 {
+            return None;
+        }
+        let short = bytemuck::cast_slice_mut::<u64, u32>(numbers).first_chunk_mut()?;
+        let origin = self.numbers.decode_short(pack::mask(NUMBER_BITS), short)?;
+        append_short(&short[..self.numbers.count()], whole(origin), self.exponents, values);
+        Some(())
+    }
+
+    fn put_exceptions<T: Fixed>(&self, start: usize, values: &mut [T]) {
         for (index, position) in self.positions.iter().enumerate() {
             values[start + usize::from(u16::from_le_bytes(*position))] = T::from_bits(self.exception(index));
         }
-        Ok(())
     }
 
     /// The bits of value `index` alone.

@@ -184,6 +184,15 @@ impl<'a> Frame<'a> {
         self.patches().for_each(|(position, number)| into[position] = number);
     }
 
+    /// All numbers as distances from `origin`, into the first places of `into`, where all of them are known to be short:
+    /// two's complement.
+    #[expect(clippy::cast_possible_truncation, reason = "they are known to be short")]
+    pub(super) fn decode_short(&self, origin: u64, into: &mut [u32; VECTOR]) {
+        let base = self.base.wrapping_sub(origin) as u32;
+        pack::unpack_short(self.packed, self.width, self.count, base, into);
+        self.patches().for_each(|(position, number)| into[position] = number.wrapping_sub(origin) as u32);
+    }
+
     /// Number `index` alone.
     pub(super) fn number(&self, index: usize) -> u64 {
         match self.positions.binary_search_by_key(&index, |position| u16::from_le_bytes(*position).into()) {

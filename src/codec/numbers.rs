@@ -126,6 +126,19 @@ fn sum_up(numbers: &mut [u64; VECTOR]) {
     }
 }
 
+/// The same of short ones.
+#[inline(never)]
+fn sum_up_short(numbers: &mut [u32; VECTOR]) {
+    let mut sum = 0_u32;
+    for number in numbers {
+        sum = sum.wrapping_add(*number);
+        *number = sum;
+    }
+}
+
+/// Distances that fit 32 bits with room to spare.
+const SHORT_BITS: u32 = 30;
+
 /// A vector of numbers as it lies in its bytes.
 #[derive(Debug)]
 pub(super) struct Numbers<'a> {
@@ -177,6 +190,32 @@ impl<'a> Numbers<'a> {
         }
     }
 
+    /// All numbers as distances from the one that is returned, two's complement in 32 bits, where they are that short and
+    /// none is above `max`; what is behind them is of no meaning.
+    pub(super) fn decode_short(&self, max: u64, into: &mut [u32; VECTOR]) -> Option<u64> {
+        if self.frame.width > SHORT_BITS || self.highest().is_none_or(|highest| highest > max) {
+            return None;
+        }
+        match self.shape {
+            // A frame whose highest is known has no patches.
+            Shape::Values => {
+                self.frame.decode_short(self.frame.base, into);
+                Some(self.frame.base)
+            }
+            Shape::Line { .. } => None,
+            Shape::Deltas { first } => {
+                let (down, up) = self.reach();
+                if down.min(-up) <= -(1 << SHORT_BITS) {
+                    return None;
+                }
+                self.frame.decode_short(0, into);
+                into[0] = 0;
+                sum_up_short(into);
+                Some(first)
+            }
+        }
+    }
+
     /// Number `index` alone, without its neighbours but for differences.
     pub(super) fn number(&self, index: usize) -> u64 {
         match self.shape {
@@ -213,17 +252,22 @@ impl<'a> Numbers<'a> {
             Shape::Values if self.frame.patches().next().is_none() => self.frame.base.checked_add(width),
             Shape::Values | Shape::Line { .. } => None,
             Shape::Deltas { first } => {
-                // As far down and up as all steps and all patches together can lead.
-                let lowest = i128::from(self.frame.base.cast_signed());
-                let (mut down, mut up) = (lowest.min(0) * ROWS, (lowest + i128::from(width)).max(0) * ROWS);
-                for (_, patch) in self.frame.patches() {
-                    let patch = i128::from(patch.cast_signed());
-                    (down, up) = (down + patch.min(0), up + patch.max(0));
-                }
+                let (down, up) = self.reach();
                 let (down, up) = (i128::from(first) + down, i128::from(first) + up);
                 if down < 0 { None } else { u64::try_from(up).ok() }
             }
         }
+    }
+
+    /// As far down and up as all steps and all patches together can lead.
+    fn reach(&self) -> (i128, i128) {
+        let (lowest, width) = (i128::from(self.frame.base.cast_signed()), pack::mask(self.frame.width));
+        let (mut down, mut up) = (lowest.min(0) * ROWS, (lowest + i128::from(width)).max(0) * ROWS);
+        for (_, patch) in self.frame.patches() {
+            let patch = i128::from(patch.cast_signed());
+            (down, up) = (down + patch.min(0), up + patch.max(0));
+        }
+        (down, up)
     }
 
     pub(super) fn count(&self) -> usize {

@@ -48,6 +48,14 @@ pub(super) fn unpack(bytes: &[u8], width: u32, count: usize, base: u64, into: &m
     }
 }
 
+/// As [`unpack`], for a width of 32 at most: each number in half the room, which takes half the time.
+pub(super) fn unpack_short(bytes: &[u8], width: u32, count: usize, base: u32, into: &mut [u32; VECTOR]) {
+    match width {
+        0 => into[..count].fill(base),
+        _ => narrow::unpack_words(bytes.as_chunks().0, width, count, base, into),
+    }
+}
+
 /// Number `index` alone.
 pub(super) fn unpack_one(bytes: &[u8], width: u32, index: usize) -> u64 {
     let lines = bytes.as_chunks().0;
@@ -69,8 +77,43 @@ pub(super) fn is_padded(bytes: &[u8], width: u32, count: usize) -> bool {
     again == bytes
 }
 
+/// A loop that unpacks words of a lane into numbers of some type.
+macro_rules! unpack {
+    ($name:ident, $number:ident, $word:ident, $bits:literal, $lanes:literal) => {
+        /// Apart from its callers: within larger functions the compiler gives up vector instructions.
+        #[inline(never)]
+        pub(super) fn $name(
+            lines: &[[u8; LINE]],
+            width: u32,
+            count: usize,
+            base: $number,
+            into: &mut [$number; VECTOR],
+        ) {
+            let mask = super::$word(mask(width));
+            let rows = into.as_chunks_mut::<$lanes>().0;
+            for (index, row) in rows.iter_mut().take(count.div_ceil($lanes)).enumerate() {
+                let (line, shift) = place(index, width);
+                let low = words(&lines[line]);
+                if shift + width as usize <= $bits {
+                    for (number, low) in row.iter_mut().zip(low) {
+                        let bits = (<$word>::from_le_bytes(*low) >> shift) & mask;
+                        *number = <$number>::from(bits).wrapping_add(base);
+                    }
+                } else {
+                    let high = words(&lines[line + 1]);
+                    for (number, (low, high)) in row.iter_mut().zip(low.iter().zip(high)) {
+                        let low = <$word>::from_le_bytes(*low) >> shift;
+                        let high = <$word>::from_le_bytes(*high) << ($bits - shift);
+                        *number = <$number>::from((low | high) & mask).wrapping_add(base);
+                    }
+                }
+            }
+        }
+    };
+}
+
 macro_rules! lanes {
-    ($name:ident, $word:ident, $bits:literal, $lanes:literal) => {
+    ($name:ident, $word:ident, $bits:literal, $lanes:literal $(, $short:ident)?) => {
         mod $name {
             use super::{LINE, VECTOR, mask};
 
@@ -86,35 +129,8 @@ macro_rules! lanes {
                 (bit / $bits, bit % $bits)
             }
 
-            /// Apart from its callers: within larger functions the compiler gives up vector instructions.
-            #[inline(never)]
-            pub(super) fn unpack(
-                lines: &[[u8; LINE]],
-                width: u32,
-                count: usize,
-                base: u64,
-                into: &mut [u64; VECTOR],
-            ) {
-                let mask = super::$word(mask(width));
-                let rows = into.as_chunks_mut::<$lanes>().0;
-                for (index, row) in rows.iter_mut().take(count.div_ceil($lanes)).enumerate() {
-                    let (line, shift) = place(index, width);
-                    let low = words(&lines[line]);
-                    if shift + width as usize <= $bits {
-                        for (number, low) in row.iter_mut().zip(low) {
-                            let bits = (<$word>::from_le_bytes(*low) >> shift) & mask;
-                            *number = u64::from(bits).wrapping_add(base);
-                        }
-                    } else {
-                        let high = words(&lines[line + 1]);
-                        for (number, (low, high)) in row.iter_mut().zip(low.iter().zip(high)) {
-                            let low = <$word>::from_le_bytes(*low) >> shift;
-                            let high = <$word>::from_le_bytes(*high) << ($bits - shift);
-                            *number = u64::from((low | high) & mask).wrapping_add(base);
-                        }
-                    }
-                }
-            }
+            unpack!(unpack, u64, $word, $bits, $lanes);
+            $(unpack!($short, $word, $word, $bits, $lanes);)?
 
             pub(super) fn unpack_one(lines: &[[u8; LINE]], width: u32, index: usize) -> u64 {
                 let (line, shift) = place(index / $lanes, width);
@@ -158,5 +174,5 @@ fn u64(number: u64) -> u64 {
     number
 }
 
-lanes!(narrow, u32, 32, 32);
+lanes!(narrow, u32, 32, 32, unpack_words);
 lanes!(wide, u64, 64, 16);

@@ -148,7 +148,7 @@ fn a_head_of_bytes_with_a_right_checksum_and_wrong_content_is_refused() {
             change(&mut head);
             let len = (head.len() as u32).to_le_bytes();
             head[4..8].copy_from_slice(&len);
-            let salt = Salt::new(&STORE, Piece::Segment, 0, PLACE.offset, PLACE.segment);
+            let salt = Salt::new(&STORE, Piece::Block, 0, PLACE.offset, PLACE.segment);
             let sum = salt.crc32(&[&head[4..]]).to_le_bytes();
             head[..4].copy_from_slice(&sum);
             let bytes = (start + head.len()) as u64;
