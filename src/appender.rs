@@ -361,8 +361,10 @@ impl<D: Disk> Committer<D> {
     /// The error that poisoned the writer. Who waits then, or comes later, is told `Poisoned`.
     pub async fn run(mut self) -> Result<Writer<D>> {
         let mut held = None;
-        let wanted = self.commit_own().await?;
-        while wanted {
+        if !self.commit_own().await? {
+            return Ok(self.writer);
+        }
+        loop {
             let next = match held {
                 Some(_) => Wanted::Rows,
                 None => self.gate.0.wanted(self.writer.sealing()).await,

@@ -281,14 +281,13 @@ impl Streams {
         Texts { holdings, streams: self, group, blocks: &blocks }.part(column, row, part, check).await
     }
 
-    /// Which rows pass the conditions, none said if all do; and those columns that had to be decoded for it.
     fn passing(
         &self,
         group: usize,
         within: &Range<usize>,
         blocks: &[Option<Arc<Encoded>>],
         scratch: &mut Scratch,
-    ) -> Result<(Option<Vec<usize>>, Vec<Option<Vector>>), Malformed> {
+    ) -> Result<Passing, Malformed> {
         let mut columns: Vec<Option<Vector>> = self.columns.iter().map(|_| None).collect();
         if self.conditions.is_empty() {
             return Ok((None, columns));
@@ -376,6 +375,9 @@ impl Streams {
         Malformed::new(offset, what)
     }
 }
+
+/// Which rows pass conditions, none said if all do; and those columns that had to be decoded for it.
+type Passing = (Option<Vec<usize>>, Vec<Option<Vector>>);
 
 /// How many rows of a row group are null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

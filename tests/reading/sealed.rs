@@ -10,7 +10,7 @@ use tidelog::{
     Snapshot, Store, Sum, Value, Window, check_on,
 };
 
-use super::world::{Cell, KINDS, Row, World, calm_disk, cell, collect, small_options};
+use super::world::{self, Cell, KINDS, Row, World, calm_disk, cell, collect, small_options};
 
 /// Seals whatever is finished; how many segments that were.
 fn seal(world: &mut World) -> usize {
@@ -34,7 +34,7 @@ fn fill(world: &mut World, rows: usize, batch: usize) {
     while world.rows.len() < rows {
         for _ in 0..batch.min(rows - world.rows.len()) {
             let row = world.rows.len();
-            key += if row / 20_000 % 2 == 0 { 10 } else { world.random.below(4) };
+            key += if (row / 20_000).is_multiple_of(2) { 10 } else { world.random.below(4) };
             walk += [-0.01, 0.0, 0.01][world.random.index(3)];
             let walk = (walk * 100.0).round() / 100.0;
             let value = |(index, column): (usize, &Column)| {
@@ -43,7 +43,9 @@ fn fill(world: &mut World, rows: usize, batch: usize) {
                 match (drawn, row / 5000 % 3) {
                     (Cell::Null, 0) if index % 2 == 0 => Cell::Null,
                     (Cell::F64(_), 0 | 1) => Cell::F64(walk.to_bits()),
-                    (Cell::F32(bits), 0) => Cell::F32((f32::from_bits(bits % 4000) as u32 as f32).to_bits()),
+                    (Cell::F32(bits), 0) => {
+                        Cell::F32(f32::from(u16::try_from(bits % 4000).unwrap()).to_bits())
+                    }
                     (Cell::U64(bits), 1) => Cell::U64(bits % 5),
                     (Cell::I32(_), 1) => Cell::I32(-7),
                     (Cell::Bool(_), 0) => Cell::Bool(true),
@@ -112,7 +114,7 @@ impl Questions<'_> {
         for row in rows {
             let expected = &self.world.rows[usize::try_from(*row).unwrap()];
             let found = self.world.run(reader.values(&self.at, *row, &columns)).unwrap();
-            assert_eq!(super::world::rows_of(&found), [expected.clone()]);
+            assert_eq!(world::rows_of(&found), std::slice::from_ref(expected));
             let position = self.world.run(reader.seek(&self.at, Seek::Row(*row))).unwrap().unwrap();
             let before =
                 row.checked_sub(1).map(|before| self.world.rows[usize::try_from(before).unwrap()].key);
