@@ -9,6 +9,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod common;
+#[path = "faults/sealing.rs"]
+mod sealing;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -9,18 +9,24 @@ use std::cell::{Cell, RefCell};
 use std::path::Path;
 
 use tidelog::disk::sim::{self, Counts, Moment, Random, Settings, SimDisk, Stopped};
-use tidelog::{Error, Options, Schema, Writer};
+use tidelog::{Error, Maintain, Options, Schema, SegmentState, Snapshot, Writer};
 
 use super::choices::Choices;
 use super::expected::{Commit, Expected};
 use super::random::{DIR, Life};
 use super::table::{self, Shape, Table};
-use super::{Kept, Wrong};
+use super::{Kept, Wrong, read};
 
 /// One thing that the history does.
 enum Step {
     Commit(Commit),
     Checkpoint,
+    /// The oldest finished segment, until it is handed to the writer.
+    Seal,
+    /// Takes a snapshot, and keeps it.
+    Hold,
+    /// Reads what was held, and lets go of it.
+    Read,
     Reopen,
 }
 
@@ -46,6 +52,13 @@ pub(crate) struct Seen {
     pub(crate) wraps: u64,
     /// Steps in which raw files grew.
     pub(crate) growths: u64,
+    /// Manifests that name one more sealed segment; of these, that name another slot too.
+    pub(crate) published: u64,
+    pub(crate) published_by_rolls: u64,
+    /// Manifests that name a slot which another segment had been in.
+    pub(crate) reused: u64,
+    /// Snapshots that were read when slots had been used again.
+    pub(crate) held: u64,
     /// Operations in all.
     pub(crate) operations: u64,
 }
@@ -132,6 +145,31 @@ impl History {
         Ok(history)
     }
 
+    /// One of segments that are sealed, and slots that are used again.
+    pub(crate) fn sealing() -> Kept<Self> {
+        let schema = table::schema(8).map_err(|error| Wrong::new(error.to_string()))?;
+        let options = Options::default()
+            .log_bytes(64 << 10)
+            .inline_bytes(1 << 10)
+            .segment_rows(60)
+            .grow_bytes(4 << 10, 16 << 10);
+        let mut history = History { schema, options, steps: Vec::new() };
+        let (mut random, mut last) = (Random::new(2), 7);
+        for round in 0..3 {
+            history.add_commit(40, 0, &mut last, &mut random);
+            history.add_commit(30, 100, &mut last, &mut random); // rolls
+            history.steps.push(Step::Seal);
+            history.add_commit(3, 0, &mut last, &mut random); // publishes
+            history.steps.push(Step::Hold);
+            history.add_commit(70, 0, &mut last, &mut random); // large, rolls
+            history.steps.push(Step::Seal);
+            history.add_commit(59, 0, &mut last, &mut random); // rolls, and publishes by that
+            history.steps.push(Step::Read);
+            history.steps.push(if round == 1 { Step::Reopen } else { Step::Seal });
+        }
+        Ok(history)
+    }
+
     fn add_commit(&mut self, rows: usize, note: usize, last: &mut u64, random: &mut Random) {
         let shape = Shape { commit: self.steps.len() as u64, rows, longest: 30 };
         let rows = Table::made(&self.schema, shape, *last, random);
@@ -153,7 +191,7 @@ impl History {
         let disk = world.disk()?;
         let told = self.told();
         let mut watch = Watch::new(&disk);
-        let played = sim::run(&disk, self.live(&disk, &told, || watch.look()));
+        let played = sim::run(&disk, self.live(&disk, &told, |writer, step| watch.look(writer, step)));
         match played {
             Ok(Ok(())) => Ok(Seen { operations: disk.operations(), ..watch.seen }),
             Ok(Err(error)) => Err(Wrong::new(format!("step {}: {error}", told.step.get()))),
@@ -161,11 +199,17 @@ impl History {
         }
     }
 
-    async fn live(&self, disk: &SimDisk, told: &Told, mut look: impl FnMut()) -> Result<(), Error> {
+    async fn live(
+        &self,
+        disk: &SimDisk,
+        told: &Told,
+        mut look: impl FnMut(&Writer<SimDisk>, Option<&Step>),
+    ) -> Result<(), Error> {
         let mut writer =
             Writer::create_on(disk.clone(), DIR, self.schema.clone(), self.options.clone()).await?;
         told.expected.borrow_mut().created = true;
-        look();
+        look(&writer, None);
+        let mut held = Vec::new();
         for (number, step) in self.steps.iter().enumerate() {
             told.step.set(number);
             match step {
@@ -179,12 +223,20 @@ impl History {
                     told.expected.borrow_mut().acknowledge();
                 }
                 Step::Checkpoint => writer.checkpoint().await?,
+                Step::Seal => drop(writer.store().maintain(Maintain::Seal).await?),
+                Step::Hold => held.push(writer.store().snapshot()),
+                Step::Read => {
+                    for at in held.drain(..) {
+                        check_held(&writer, &at, &told.expected.borrow().rows).await?;
+                    }
+                }
                 Step::Reopen => {
+                    held.clear();
                     writer.close().await?;
                     writer = Writer::open_on(disk.clone(), DIR, self.options.clone()).await?;
                 }
             }
-            look();
+            look(&writer, Some(step));
         }
         writer.close().await
     }
@@ -194,7 +246,7 @@ impl History {
         let disk = world.disk()?;
         let told = self.told();
         disk.crash_at(number, moment);
-        match sim::run(&disk, self.live(&disk, &told, || {})) {
+        match sim::run(&disk, self.live(&disk, &told, |_, _| {})) {
             Ok(Ok(())) => Ok(None),
             Ok(Err(error)) => Err(Wrong::new(format!("step {}: {error}", told.step.get()))),
             Err(Stopped::Crashed) => {
@@ -203,6 +255,16 @@ impl History {
             }
             Err(stopped) => Err(Wrong::new(stopped.to_string())),
         }
+    }
+}
+
+/// Whether a snapshot still has the rows that it had.
+async fn check_held(writer: &Writer<SimDisk>, at: &Snapshot, rows: &Table) -> Result<(), Error> {
+    match read::all(&writer.store(), at).await {
+        Ok(found) if rows.difference(None, &found).is_none() => Ok(()),
+        Ok(_) => panic!("a snapshot has changed"),
+        Err(read::Unread::Refused(error)) => Err(error),
+        Err(read::Unread::Wrong(wrong)) => panic!("{wrong}"),
     }
 }
 
@@ -275,10 +337,12 @@ struct Look {
     raw: Counts,
     records: [u64; 2],
     slots: u64,
+    segments: u64,
+    sealed: u64,
 }
 
 impl Look {
-    fn new(disk: &SimDisk) -> Self {
+    fn new(disk: &SimDisk, writer: Option<&Writer<SimDisk>>) -> Self {
         let records = |name: &str| disk.counts_of(Path::new(DIR).join(name)).durable_writes;
         let is_raw = |path: &Path| path.to_string_lossy().contains("/raw-");
         let mut raw = Counts::default();
@@ -288,18 +352,21 @@ impl Look {
             raw.syncs += counts.syncs;
         }
         let slots = disk.directories().iter().filter(|path| is_raw(path)).count() as u64;
-        Look { all: disk.counts(), raw, records: [records("log-a"), records("log-b")], slots }
+        let segments = writer.map(|writer| writer.store().stats().segments).unwrap_or_default();
+        let sealed = segments.iter().filter(|segment| segment.state == SegmentState::Sealed).count() as u64;
+        let (records, segments) = ([records("log-a"), records("log-b")], segments.len() as u64);
+        Look { all: disk.counts(), raw, records, slots, segments, sealed }
     }
 }
 
 impl<'a> Watch<'a> {
     fn new(disk: &'a SimDisk) -> Self {
-        Watch { disk, before: Look::new(disk), log: 0, seen: Seen::default() }
+        Watch { disk, before: Look::new(disk, None), log: 0, seen: Seen::default() }
     }
 
     /// A step is done.
-    fn look(&mut self) {
-        let now = Look::new(self.disk);
+    fn look(&mut self, writer: &Writer<SimDisk>, step: Option<&Step>) {
+        let now = Look::new(self.disk, Some(writer));
         let Watch { before, seen, .. } = self;
         let manifests = now.all.renames - before.all.renames;
         let records = now.all.durable_writes - before.all.durable_writes;
@@ -309,9 +376,13 @@ impl<'a> Watch<'a> {
         seen.small_commits += u64::from(is_commit && raw_writes == 0 && raw_syncs == 0);
         seen.large_commits += u64::from(is_commit && raw_writes > 0 && raw_syncs > 0);
         if before.slots > 0 {
-            let rolls = now.slots - before.slots;
+            let rolls = now.segments - before.segments;
             seen.rolls += rolls;
             seen.checkpoints += manifests - rolls;
+            seen.reused += rolls - (now.slots - before.slots);
+            seen.published += now.sealed - before.sealed;
+            seen.published_by_rolls += (now.sealed - before.sealed).min(rolls);
+            seen.held += u64::from(matches!(step, Some(Step::Read)) && seen.reused > 0);
         }
         seen.growths += u64::from(now.raw.grows > before.raw.grows);
         let entered = 1 - self.log;

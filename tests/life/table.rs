@@ -55,6 +55,7 @@ pub(crate) fn schema(kind: u64) -> Result<Schema> {
             of("u", Kind::U32),
             of("g", Kind::F32).nullable(),
         ],
+        8 => vec![of("f", Kind::F64).nullable()],
         _ => Vec::new(),
     };
     Schema::new(columns)
