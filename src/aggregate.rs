@@ -13,7 +13,7 @@ use crate::batch::{Batch, Data, Vector};
 use crate::codec::fixed::Fixed;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::format::segment::{NumberEntries, Totals};
+use crate::format::entries::{NumberEntries, Totals};
 use crate::reader::{Reader, check_columns};
 use crate::scan::{Scan, edges};
 use crate::schema::{ColumnId, Kind};

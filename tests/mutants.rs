@@ -74,6 +74,7 @@ fn rot(name: &'static str, mutants: &'static [Mutant], rot: Rot) -> Case {
     Case { name, mutants, how: How::Rot(rot) }
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn cases() -> Vec<Case> {
     vec![
         with("pages: the last one is rewritten in place", &[RewritesPages], |choices| {

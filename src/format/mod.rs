@@ -19,6 +19,7 @@ pub(crate) mod block;
 pub(crate) mod bytes;
 mod cursor;
 pub(crate) mod dump;
+pub(crate) mod entries;
 pub(crate) mod manifest;
 pub(crate) mod record;
 pub(crate) mod segment;

@@ -20,7 +20,8 @@ use crate::disk::{Disk, Exact, File, PAGE, ReadExact, TRANSFER_BYTES_MAX, read_e
 use crate::error::{Error, Malformed, Result};
 use crate::format::block::{BlockPlace, SealedBlock};
 use crate::format::bytes::SealedBytes;
-use crate::format::segment::{Directory, Entries, Home, Shape, directory_bytes};
+use crate::format::entries::Entries;
+use crate::format::segment::{Directory, Home, Shape, directory_bytes};
 use crate::format::{StoreId, crc32c};
 use crate::segment::SealedSegment;
 

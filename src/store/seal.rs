@@ -19,10 +19,9 @@ use crate::disk::{Disk, Mode};
 use crate::error::{Error, Refused, Result};
 use crate::format::block::BlockPlace;
 use crate::format::crc32c;
+use crate::format::entries::{Entries, Entry, encode_entries};
 use crate::format::manifest::{Finished, Sealed};
-use crate::format::segment::{
-    Directory, Entries, Entry, Group, Home, Shape, Stream, directory_bytes, encode_entries,
-};
+use crate::format::segment::{Directory, Group, Home, Shape, Stream, directory_bytes};
 use crate::mutant::{self, Mutant};
 use crate::schema::{RawFile, Role, Schema};
 use crate::segment;

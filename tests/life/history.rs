@@ -223,11 +223,14 @@ impl History {
                     told.expected.borrow_mut().acknowledge();
                 }
                 Step::Checkpoint => writer.checkpoint().await?,
-                Step::Seal => drop(writer.store().maintain(Maintain::Seal).await?),
+                Step::Seal => {
+                    writer.store().maintain(Maintain::Seal).await?;
+                }
                 Step::Hold => held.push(writer.store().snapshot()),
                 Step::Read => {
                     for at in held.drain(..) {
-                        check_held(&writer, &at, &told.expected.borrow().rows).await?;
+                        let expected = told.expected.borrow().rows.clone();
+                        check_held(&writer, &at, &expected).await?;
                     }
                 }
                 Step::Reopen => {

@@ -1,6 +1,6 @@
 //! Aggregates against the rows themselves.
 //!
-//! Not here: the order of sums to the bit (`src/aggregate/sums.rs`).
+//! Not here: the order of sums to the bit (`src/statistics.rs`).
 
 use tidelog::disk::sim::SimDisk;
 use tidelog::{Aggregate, ColumnId, Error, Kind, Sum, Value, Window};

@@ -10,7 +10,8 @@ use crate::codec::fixed::Fixed;
 use crate::codec::raw::Raw;
 use crate::format::StoreId;
 use crate::format::block::{self, BlockPlace, SealedBlock};
-use crate::format::segment::{Coded, Entry, Group, Shape};
+use crate::format::entries::{Coded, Entry};
+use crate::format::segment::{Group, Shape};
 use crate::schema::Kind;
 use crate::statistics::{FloatSum, Numeric, Statistics};
 
