@@ -131,8 +131,6 @@ impl<D: Disk> Store<D> {
     /// changes nothing: the segment stays as it is. While it works it keeps the store locked, also when the writer is
     /// closed meanwhile; it notices at its next read or write, and returns `Closed`.
     ///
-    /// Segments of `bytes` and `text` are not sealed in this version.
-    ///
     /// # Errors
     /// `Full` if there is no space for the sealed file; `Corrupt` if the segment is damaged, or the disk does not hold
     /// what was written; `Closed` if the writer has gone; `Unsupported` for a store of another process; `Io`.

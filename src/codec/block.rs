@@ -419,13 +419,7 @@ impl Block {
 
     /// The tag of the codec, as the header has it.
     pub(crate) fn tag(&self) -> u8 {
-        match &self.codec {
-            Codec::Stride { .. } => STRIDE,
-            Codec::Integers { .. } => INTEGERS,
-            Codec::Decimals { .. } => DECIMALS,
-            Codec::Split(_) => SPLIT,
-            Codec::Dictionary { .. } => DICTIONARY,
-        }
+        self.codec.tag()
     }
 
     /// What the codec is called.

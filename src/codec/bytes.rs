@@ -279,6 +279,14 @@ impl BytesBlock {
         Ok(())
     }
 
+    /// The tag of the codec, as the header has it.
+    pub(crate) fn tag(&self) -> u8 {
+        match self.codec {
+            Codec::Frames { .. } => FRAMES,
+            Codec::Dictionary { .. } => DICTIONARY,
+        }
+    }
+
     /// What the codec is called.
     pub(crate) fn codec(&self) -> &'static str {
         match self.codec {
@@ -289,7 +297,7 @@ impl BytesBlock {
 
     /// The fields of the header, in their order.
     pub(crate) fn fields(&self) -> Vec<HeaderField> {
-        let tag = if matches!(self.codec, Codec::Frames { .. }) { FRAMES } else { DICTIONARY };
+        let tag = self.tag();
         let mut fields = vec![
             HeaderField::new("codec", 1, format!("{tag} ({})", self.codec())),
             HeaderField::new("reserved", 1, 0),

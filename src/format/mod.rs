@@ -15,7 +15,6 @@ use crate::error::Error;
 pub(crate) use crate::error::Malformed;
 
 pub(crate) mod block;
-#[cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
 pub(crate) mod bytes;
 mod cursor;
 pub(crate) mod dump;

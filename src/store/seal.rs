@@ -32,6 +32,7 @@ use output::{Output, Written};
 use source::Source;
 
 mod blocks;
+mod bytes;
 mod output;
 mod source;
 #[cfg(test)]
@@ -71,11 +72,7 @@ pub(crate) async fn seal<D: Disk>(shared: &Shared<D>) -> Result<Maintained> {
     let Some(turn) = shared.sealing.turn()? else { return Ok(Maintained::Nothing) };
     // Behind the turn: whoever had it before has published.
     let version = shared.version();
-    let is_sealable = |file: &RawFile| !matches!(Shape::of(*file, &shared.schema), Shape::Bytes(_));
-    let Some(finished) = version.finished.first().filter(|_| shared.schema.files().iter().all(is_sealable))
-    else {
-        return Ok(Maintained::Nothing);
-    };
+    let Some(finished) = version.finished.first() else { return Ok(Maintained::Nothing) };
     let path = segment::path(&shared.dir, finished.number);
     let Some(file) = create(shared, &turn, finished.number, &path).await? else {
         return Ok(Maintained::Nothing);
@@ -214,9 +211,29 @@ impl<D: Disk> Seal<'_, D> {
         output: &mut Output<D::File>,
         index: &mut Index,
     ) -> Result<()> {
+        let start = output.at();
+        let (entries, lanes) = match shape {
+            Shape::Bytes(_) => (self.write_bytes(segment, number, output).await?, [0.0; LANES]),
+            _ => self.write_values(segment, number, shape, output, index).await?,
+        };
+        let entries = encode_entries(shape, &entries, lanes);
+        index.streams.push(Stream { bytes: output.at() - start, sum: crc32c(&entries) });
+        index.entries.extend(entries);
+        Ok(())
+    }
+
+    /// Blocks of values of fixed width; their entries, and the lanes of the last row group's sum.
+    async fn write_values(
+        &self,
+        segment: &Loaded,
+        number: usize,
+        shape: Shape,
+        output: &mut Output<D::File>,
+        index: &mut Index,
+    ) -> Result<(Vec<Entry>, [f64; LANES])> {
         let schema = &self.shared.schema;
         let raw = schema.files()[number];
-        let Some(width) = raw.width() else { unreachable!("bytes and text are not sealed") };
+        let Some(width) = raw.width() else { unreachable!("bytes and text have blocks of their own") };
         let mut values = Source::open(self.shared, segment, number, width).await?;
         let mut nulls = match nulls_of(raw, schema) {
             Some(file) => Some(Source::open(self.shared, segment, file, 1).await?),
@@ -243,10 +260,7 @@ impl<D: Disk> Seal<'_, D> {
         if let Some(nulls) = nulls {
             nulls.close().await;
         }
-        let entries = encode_entries(shape, &entries, sum.lanes());
-        index.streams.push(Stream { bytes: output.at() - start, sum: crc32c(&entries) });
-        index.entries.extend(entries);
-        Ok(())
+        Ok((entries, sum.lanes()))
     }
 
     /// What a stream's sum of floats goes on from: rows of the first row group may lie in the segment before.

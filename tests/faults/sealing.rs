@@ -170,10 +170,10 @@ fn large() -> (SimDisk, Writer<SimDisk>) {
 fn what_the_disk_does_not_hold_is_not_handed_over() {
     let (disk, writer) = large();
     let store = writer.store();
-    let rows = run(&disk, all(&store, &store.snapshot())).unwrap();
     let start = disk.operations();
     run(&disk, store.maintain(Maintain::Seal)).unwrap();
     let operations = start..disk.operations();
+    let rows = run(&disk, all(&store, &store.snapshot())).unwrap();
     let (mut found, mut unread) = (0, 0);
     for number in operations {
         for (fault, broken) in

@@ -39,7 +39,8 @@ pub(super) struct Raws<'a> {
 /// What is wrong with values: the row, counted from the first of them.
 pub(super) type Wrong = (usize, &'static str);
 
-const UNFAITHFUL: &str = "a block that was made of these values does not decode to them; nothing was changed";
+pub(super) const UNFAITHFUL: &str =
+    "a block that was made of these values does not decode to them; nothing was changed";
 
 /// Encodes values of a file of this shape as a block at `place`; a sum of floats goes on.
 pub(super) fn make(
@@ -68,7 +69,7 @@ pub(super) fn make(
     }
 }
 
-fn values<T: Raw>(bytes: &[u8]) -> Vec<T> {
+pub(super) fn values<T: Raw>(bytes: &[u8]) -> Vec<T> {
     let mut values = Vec::with_capacity(bytes.len() / T::WIDTH);
     T::read(bytes, &mut values);
     values

@@ -98,9 +98,14 @@ impl<F: File> Source<F> {
 
     /// The bytes of some rows, counted from the segment's first. Those of rows before are given up.
     pub(super) async fn rows(&mut self, rows: Range<u64>) -> Result<&[u8]> {
-        let range = rows.start * self.width..rows.end * self.width;
-        // A read brings two row groups, or a chunk: little enough work for one wait.
-        let chunks = (2 * GROUP_ROWS * self.width / CHUNK).max(1);
+        self.bytes(rows.start * self.width..rows.end * self.width).await
+    }
+
+    /// The bytes of a range. Those before are given up.
+    pub(super) async fn bytes(&mut self, range: Range<u64>) -> Result<&[u8]> {
+        // A read brings two row groups of fixed width at most, or what is wanted: little enough work for one wait.
+        let wanted = (range.end - range.start).div_ceil(CHUNK);
+        let chunks = (2 * GROUP_ROWS * self.width / CHUNK).max(wanted);
         let at = |offset: u64, start: u64| usize::try_from(offset - start).unwrap_or(usize::MAX);
         let gone = at(range.start, self.start).min(self.bytes.len());
         self.bytes.drain(..gone);
