@@ -14,12 +14,14 @@ use std::path::Path;
 use crate::error::Error;
 pub(crate) use crate::error::Malformed;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
+#[cfg_attr(not(any(test, feature = "fuzz")), expect(dead_code, reason = "segments are not sealed yet"))]
 pub(crate) mod block;
-#[cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
+#[cfg_attr(not(any(test, feature = "fuzz")), expect(dead_code, reason = "segments are not sealed yet"))]
 pub(crate) mod bytes;
 mod cursor;
 pub(crate) mod dump;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub(crate) mod manifest;
 pub(crate) mod record;
 mod sheet;
