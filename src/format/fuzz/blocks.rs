@@ -91,7 +91,7 @@ fn round_trip<T: Fixed>(values: &[T]) {
     assert_eq!(check(), Ok(()), "what is encoded is decoded");
 }
 
-/// Values of fixed width through a block and back: their kind, then steps that make them (see [`Steps`]).
+/// Values of fixed width through a block and back: their kind, then steps that make them (`Steps`).
 pub fn values(bytes: &[u8]) -> bool {
     let Some((kind, steps)) = bytes.split_first() else { return false };
     let bits = Steps(steps).values();
