@@ -87,6 +87,9 @@ pub use batch::{Batch, Data, Vector};
 pub use check::{Checked, Damage, Notice, check, check_on};
 pub use error::{Error, Result};
 pub use format::dump::Hex;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub use format::fuzz;
 pub use inspect::{Inspect, inspect_on};
 pub use options::{Durability, Options};
 pub use pending::Pending;

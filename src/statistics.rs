@@ -309,6 +309,7 @@ mod tests {
 
     #[test]
     fn a_sum_over_segments_goes_on_where_it_was() {
+        let place = |row: u64| usize::try_from(row).unwrap();
         let values: Vec<f64> =
             (0..50_000_u32).map(|i| f64::from(i.wrapping_mul(2_654_435_761)) * 1e-3).collect();
         let expected = defined(0, &values);
@@ -318,7 +319,7 @@ mod tests {
             for end in ends {
                 while start < end {
                     let next = end.min((start / GROUP_ROWS + 1) * GROUP_ROWS);
-                    let total = f64::total(&values[start as usize..next as usize], start, &mut running);
+                    let total = f64::total(&values[place(start)..place(next)], start, &mut running);
                     let Total::Float(total) = total else { panic!("the sum of floats is one") };
                     match next.is_multiple_of(GROUP_ROWS) {
                         true => known.take_groups(start / GROUP_ROWS, &[total]),

@@ -149,6 +149,7 @@ impl BytesBlock {
     }
 
     /// Bytes of data: all values, or all different ones.
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn data_bytes(&self) -> u64 {
         self.data_bytes
     }

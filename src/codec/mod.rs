@@ -10,8 +10,6 @@
 //!
 //! Not here: checksums and where things lie in files (`format`), which file a value goes to (`pending`, `scan`).
 
-#![cfg_attr(not(test), expect(dead_code, reason = "segments are not sealed yet"))]
-
 pub(crate) mod block;
 pub(crate) mod bytes;
 mod choose;

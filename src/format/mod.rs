@@ -19,6 +19,8 @@ pub(crate) mod bytes;
 mod cursor;
 pub(crate) mod dump;
 pub(crate) mod entries;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub(crate) mod manifest;
 pub(crate) mod record;
 pub(crate) mod segment;

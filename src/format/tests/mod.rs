@@ -7,8 +7,12 @@
 
 use std::ops::Range;
 
+use super::fuzz::{
+    HOME, PLACE, STORE, put, read_manifest, read_record, read_sums, resign_manifest, resign_record,
+    resign_sums, write,
+};
 use super::manifest::{Active, ActiveFile, Finished, Log, LogPosition, Manifest};
-use super::record::{self, FileChange, Form, Identity, Place, Record, Rows};
+use super::record::{self, FileChange, Form, Identity, Place, Rows};
 use super::sums::{Home, Sums};
 use super::{CHUNK, Malformed, PAGE, Piece, Salt, StoreId, chunks, crc32c, crc32c_extend};
 use crate::schema::{Column, KeyUnit, Kind, Schema};
@@ -16,6 +20,7 @@ use crate::schema::{Column, KeyUnit, Kind, Schema};
 mod blocks;
 mod bytes;
 mod checksums;
+mod corpus;
 mod fuzz;
 mod golden;
 mod hostile;
@@ -24,9 +29,6 @@ mod memory;
 mod records;
 mod sums;
 
-const STORE: StoreId = *b"masked store id.";
-const HOME: Home = Home { segment: 3, slot: 1 };
-const PLACE: Place = Place { file: 0, page: 5 };
 const BEHIND: Place = Place { file: 1, page: 0 };
 
 /// The generator of the fuzz loops: same seed, same bytes.
@@ -116,13 +118,6 @@ fn identity(place: Place, sequence: u64) -> Identity<'static> {
     Identity { store: &STORE, place, epoch: 2, sequence, previous, generation: 2 }
 }
 
-fn write(identity: Identity<'_>, rows: Option<&Rows<'_>>, note: Option<&[u8]>) -> Vec<u8> {
-    let pages = record::pages(rows.map(Rows::size), note.map(<[u8]>::len));
-    let mut bytes = vec![0xAA; pages as usize * PAGE];
-    record::encode(&mut bytes, identity, rows, note);
-    bytes
-}
-
 /// Two rows and a note.
 fn small_record() -> Vec<u8> {
     let (before, files) = (raw_files(0..0), raw_files(0..2));
@@ -203,54 +198,4 @@ fn sums_of_9000_rows() -> Sums {
     });
     let keys = &raw_files(0..9000)[0];
     Sums { files: files.collect(), first_keys: first_keys(keys, 0, keys.len() as u64) }
-}
-
-fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
-    bytes[at..at + field.len()].copy_from_slice(field);
-}
-
-/// Makes both checksums of a record right again.
-fn resign_record(bytes: &mut [u8], place: Place) {
-    let epoch = u64::from_le_bytes(bytes[32..40].try_into().unwrap());
-    let salt = Salt::new(&STORE, Piece::Record, place.file.into(), place.page.into(), epoch);
-    let sum = salt.crc64(&[&bytes[..72]]);
-    bytes[72..88].fill(0);
-    let whole = salt.crc64(&[bytes]);
-    put(bytes, 72, &sum.to_le_bytes());
-    put(bytes, 80, &whole.to_le_bytes());
-}
-
-fn resign_sheet(bytes: &mut [u8], salt: &Salt) {
-    bytes[52..56].fill(0);
-    let sum = salt.crc32(&[bytes]);
-    put(bytes, 52, &sum.to_le_bytes());
-}
-
-fn resign_manifest(bytes: &mut [u8], generation: u64) {
-    resign_sheet(bytes, &Salt::new(&STORE, Piece::Manifest, 0, 0, generation));
-}
-
-fn resign_sums(bytes: &mut [u8], home: Home) {
-    resign_sheet(bytes, &Salt::new(&STORE, Piece::Sums, 0, home.slot.into(), home.segment));
-}
-
-/// Decodes, and sees that what is accepted is written again as the same bytes: there is one way to say a thing.
-fn read_record(bytes: &[u8], place: Place) -> Result<Record<'_>, Malformed> {
-    let record = record::decode(bytes, place, &STORE)?;
-    let record::Header { epoch, sequence, previous, generation, .. } = record.header;
-    let identity = Identity { store: &STORE, place, epoch, sequence, previous, generation };
-    assert!(write(identity, record.rows.as_ref(), record.note) == bytes, "a second way to write a record");
-    Ok(record)
-}
-
-fn read_manifest(bytes: &[u8], generation: u64) -> Result<Manifest, Malformed> {
-    let manifest = Manifest::decode(bytes, generation)?;
-    assert!(manifest.encode() == bytes, "a second way to write a manifest");
-    Ok(manifest)
-}
-
-fn read_sums(bytes: &[u8], home: Home) -> Result<Sums, Malformed> {
-    let sums = Sums::decode(bytes, home, &STORE)?;
-    assert!(sums.encode(home, &STORE) == bytes, "a second way to write sums");
-    Ok(sums)
 }
