@@ -7,10 +7,12 @@ use std::ops::Range;
 use tidelog::disk::sim::SimDisk;
 use tidelog::{
     Aggregate, Column, ColumnId, Error, Kind, Maintain, Maintained, Options, Schema, Seek, SegmentState,
-    Snapshot, Store, Sum, Value, Window, check_on,
+    Slice, Snapshot, Store, Sum, Value, Window, check_on,
 };
 
-use super::world::{self, Cell, KINDS, Row, World, calm_disk, cell, collect, small_options};
+use super::world::{
+    self, Cell, KINDS, Row, World, all_kinds, calm_disk, cell, collect, one_column, small_options,
+};
 
 /// Seals whatever is finished; how many segments that were.
 fn seal(world: &mut World) -> usize {
@@ -134,6 +136,31 @@ impl Questions<'_> {
         }
     }
 
+    /// Parts of values of bytes and text.
+    fn check_slices(&self, rows: &[u64]) {
+        let reader = self.store.reader();
+        let schema = self.world.writer.schema().clone();
+        let is_text = |id: &ColumnId| schema.columns()[id.0 as usize].kind().width().is_none();
+        for column in self.world.columns().into_iter().filter(is_text) {
+            let value =
+                |row: u64| self.world.rows[usize::try_from(row).unwrap()].cells[column.0 as usize].bytes();
+            let part = |row: &u64| {
+                let len = value(*row).len() as u64;
+                Slice { row: *row, range: len / 3..len - len / 4 }
+            };
+            let parts: Vec<Slice> = rows.iter().map(part).collect();
+            let found = self.world.run(reader.slices(&self.at, column, &parts)).unwrap();
+            let place = |at: u64| usize::try_from(at).unwrap();
+            for (part, found) in parts.iter().zip(found) {
+                assert_eq!(found, value(part.row)[place(part.range.start)..place(part.range.end)]);
+            }
+            let len = value(rows[0]).len() as u64;
+            let beyond = [Slice { row: rows[0], range: 0..len + 1 }];
+            let refused = self.world.run(reader.slices(&self.at, column, &beyond));
+            assert!(matches!(refused, Err(Error::Limit { max, .. }) if max == len));
+        }
+    }
+
     async fn aggregates(&self, keys: &Range<u64>, column: ColumnId) -> Result<String, Error> {
         let reader = self.store.reader();
         Ok(bits(&reader.aggregate(&self.at, keys.clone(), column).await?))
@@ -193,6 +220,7 @@ fn ask(mut world: World, ranges: usize) {
     now.check_scans(&(0..u64::MAX), &world.columns());
     now.check_scans(&(0..u64::MAX), &[]);
     now.check_points(&rows);
+    now.check_slices(&rows);
     for (keys, (one, other, number)) in keys.iter().zip(picks) {
         let columns = if one == other { vec![one] } else { vec![other, one] };
         now.check_scans(keys, &columns);
@@ -211,14 +239,14 @@ fn ask(mut world: World, ranges: usize) {
 #[test]
 fn sealed_rows_are_the_rows_that_were_sealed() {
     let options = Options::default().log_bytes(1 << 20).segment_rows(23_000).grow_bytes(4096, 64 << 10);
-    let mut world = World::new(calm_disk(31), fixed_kinds(), options.cache_bytes(1 << 20));
+    let mut world = World::new(calm_disk(31), all_kinds(), options.cache_bytes(1 << 20));
     fill(&mut world, 60_000, 1500);
     ask(world, 8);
 }
 
 #[test]
 fn many_small_segments_share_a_row_group() {
-    let mut world = World::new(SimDisk::new(32), fixed_kinds(), small_options().cache_bytes(20_000));
+    let mut world = World::new(SimDisk::new(32), all_kinds(), small_options().cache_bytes(20_000));
     fill(&mut world, 4000, 70);
     ask(world, 12);
 }
@@ -269,4 +297,29 @@ fn filters_give_the_rows_whose_values_pass() {
     }
     let scan = reader.scan(&at, ..).intervals().filter(floats, Value::F64(0.0)..);
     assert!(matches!(world.run(collect(scan)), Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn blocks_that_are_too_long_to_be_kept_are_read_in_pieces() {
+    let options = Options::default().log_bytes(1 << 20).segment_rows(60).memory_bytes(64 << 20);
+    let mut world = World::new(calm_disk(34), one_column(Kind::Bytes), options);
+    while world.rows.len() < 130 {
+        let len = [0, 10, 40_000, 250_000, 250_000, 1 << 20][world.random.index(6)];
+        let mut bytes = vec![7; len];
+        world.random.fill(&mut bytes[len / 2..]);
+        world.append(world.rows.len() as u64, vec![Cell::Bytes(bytes)]);
+        if world.rows.len().is_multiple_of(20) {
+            world.flush();
+        }
+    }
+    world.flush();
+    assert_eq!(seal(&mut world), 2);
+    let store = world.store();
+    assert!(store.stats().segments[0].bytes > 3 << 20);
+    let now = Questions { at: store.snapshot(), store, world: &world };
+    now.check_scans(&(0..u64::MAX), &[ColumnId(0)]);
+    now.check_points(&[0, 1, 17, 59, 60, 119, 120, 129]);
+    now.check_slices(&[3, 4, 5, 58, 61, 100, 125]);
+    let checked = world.run(check_on(world.disk.clone(), &world.dir, Options::default())).unwrap();
+    assert!(checked.is_intact(), "{checked:?}");
 }
