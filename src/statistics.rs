@@ -151,6 +151,30 @@ pub(crate) trait Number: Copy {
     fn rank(self) -> Self::Rank;
 
     fn is_nan(self) -> bool;
+
+    /// The least and the greatest of values, none of which is a NaN.
+    fn ends(values: &[Self]) -> Option<(Self, Self)>;
+}
+
+/// Values that are compared side by side: so many that instructions for several at once are used.
+const ABREAST: usize = 8;
+
+/// The ends of `values` by `<`.
+fn ends_of<T: Copy + PartialOrd>(values: &[T]) -> Option<(T, T)> {
+    let first = *values.first()?;
+    let (mut least, mut greatest) = ([first; ABREAST], [first; ABREAST]);
+    let mut take = |values: &[T]| {
+        for ((least, greatest), value) in least.iter_mut().zip(&mut greatest).zip(values) {
+            *least = if *value < *least { *value } else { *least };
+            *greatest = if *value > *greatest { *value } else { *greatest };
+        }
+    };
+    let (whole, rest) = values.as_chunks::<ABREAST>();
+    whole.iter().for_each(|values| take(values));
+    take(rest);
+    let least = least.into_iter().reduce(|one, other| if other < one { other } else { one })?;
+    let greatest = greatest.into_iter().reduce(|one, other| if other > one { other } else { one })?;
+    Some((least, greatest))
 }
 
 macro_rules! integers {
@@ -164,6 +188,10 @@ macro_rules! integers {
 
             fn is_nan(self) -> bool {
                 false
+            }
+
+            fn ends(values: &[Self]) -> Option<(Self, Self)> {
+                ends_of(values)
             }
         }
     )*};
@@ -196,6 +224,15 @@ macro_rules! floats {
 
             fn is_nan(self) -> bool {
                 self.is_nan()
+            }
+
+            fn ends(values: &[Self]) -> Option<(Self, Self)> {
+                let (min, max) = ends_of(values)?;
+                // Zeros are equal, whatever their sign, but not of one rank.
+                let has = |zero: Self| values.iter().any(|value| value.to_bits() == zero.to_bits());
+                let min = if min == 0.0 && has(-0.0) { -0.0 } else { min };
+                let max = if max == 0.0 && has(0.0) { 0.0 } else { max };
+                Some((min, max))
             }
         }
     )*};
@@ -232,13 +269,13 @@ impl<T: Number> Extremes<T> {
     /// Looks at all of `values` that are neither null nor NaN.
     pub(crate) fn take(&mut self, values: &[T], nulls: Option<&[bool]>) {
         let is_plain = nulls.is_none() && !values.iter().fold(false, |any, value| any | value.is_nan());
-        if let (true, Some(first)) = (is_plain, values.first()) {
-            let (mut min, mut max) = self.ends.unwrap_or((*first, *first));
-            for value in values {
-                min = if value.rank() < min.rank() { *value } else { min };
-                max = if value.rank() > max.rank() { *value } else { max };
+        if is_plain {
+            if let Some((min, max)) = T::ends(values) {
+                let (least, greatest) = self.ends.unwrap_or((min, max));
+                let min = if min.rank() < least.rank() { min } else { least };
+                let max = if max.rank() > greatest.rank() { max } else { greatest };
+                self.ends = Some((min, max));
             }
-            self.ends = Some((min, max));
             return;
         }
         for (index, value) in values.iter().enumerate() {
