@@ -44,6 +44,10 @@ const COVERED: &[(&[Mutant], &str)] = &[
     (&[EpochMayFall], "sequence, previous checksum and flock"),
     (&[OlderManifest], "the record before, a later record and a later generation are each asked for"),
     (&[NoGenerationCheck], "the record before and a later record"),
+    (
+        &[OnlyBegunFollows],
+        "one life in half a million meets it; tests/reading/following.rs goes through the moments",
+    ),
     (&[NotAskedAgain], "no slot is used again in this version; tests/reading/following.rs asks by hand"),
 ];
 
