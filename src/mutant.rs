@@ -128,6 +128,8 @@ pub enum Mutant {
     ListsFirst,
     /// Following: a record of a later manifest is taken for one of this manifest's.
     LaterGenerationApplied,
+    /// Following: where a record that follows was begun, whatever record is read whole is taken for it.
+    OnlyBegunFollows,
     /// Following: rows are shown before the log is synced.
     NoSyncBeforeShowing,
 }

@@ -48,6 +48,10 @@ const COVERED: &[(&[Mutant], &str)] = &[
     (&[EpochMayFall], "sequence, previous checksum and flock"),
     (&[OlderManifest], "the record before, a later record and a later generation are each asked for"),
     (&[NoGenerationCheck], "the record before and a later record"),
+    (
+        &[OnlyBegunFollows],
+        "one life in half a million meets it; tests/reading/following.rs goes through the moments",
+    ),
 ];
 
 fn lives(name: &'static str, mutants: &'static [Mutant]) -> Case {

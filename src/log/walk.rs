@@ -63,7 +63,7 @@ impl<'a, F: File> Chain<'a, F> {
         self.window = None;
     }
 
-    /// What the latest [`Chain::next`] saw that found no record; none if it saw one that is not whole.
+    /// What the latest [`Chain::next`] saw that found no record; none if it saw one that was begun.
     pub(crate) fn look(&mut self) -> Option<Look> {
         self.look.take()
     }
@@ -119,7 +119,11 @@ impl<'a, F: File> Chain<'a, F> {
         for place in candidates(at, self.pages) {
             let (header, sum) = self.begun(place).await?;
             if header.is_some_and(|header| follows(&header, at)) {
-                if self.record(place).await?.is_some() {
+                // Beside a writer another record may stand there by now.
+                let record = self.record(place).await?;
+                if record
+                    .is_some_and(|record| follows(&record.header, at) || mutant::is(Mutant::OnlyBegunFollows))
+                {
                     return Ok(Some(place));
                 }
                 look = None;

@@ -4,9 +4,11 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
-use tidelog::disk::sim::{Executor, Fault, Kind as Operation, SimDisk, run};
+use tidelog::disk::sim::{Executor, Fault, Kind as Operation, SimDisk, poll_times, run};
 use tidelog::disk::{Core, Disk, Glommio, PAGE, Posix};
+use tidelog::mutant::{self, Mutant};
 use tidelog::{Error, Kind, Options, Reader, Schema, Snapshot, Store, Value, Writer};
 
 use crate::skip::{Need, skips};
@@ -220,6 +222,58 @@ fn a_damaged_record_is_damage_where_a_later_one_proves_it_and_an_end_where_none_
         world.disk.flip(&log, last + 200, 1).unwrap();
         assert_eq!(follower.rows(&follower.refresh().unwrap()), world.rows);
     }
+}
+
+/// A look, stopped after so many polls, goes on when another writer has recovered and made some commits; nothing if it
+/// had ended before. `disk` is the dead writer's.
+fn look_across(disk: &SimDisk, dir: &Path, polls: usize) -> Option<Result<(), Error>> {
+    let writing = disk.fork(polls as u64).kill();
+    let reading = writing.another_process();
+    let store = follow(&reading, dir).unwrap();
+    let before = store.rows();
+    let mut look = pin!(store.refresh());
+    if poll_times(look.as_mut(), polls).is_some() {
+        return None;
+    }
+    let options = Options::default().log_bytes(64 << 10);
+    let mut writer = run(&writing, Writer::open_on(writing.clone(), dir, options)).unwrap().unwrap();
+    assert_eq!(writer.recovery().rows, before, "what was torn is dropped");
+    for key in 0..4 {
+        writer.pending().append(u64::MAX - 4 + key, &[Value::U64(key)]).unwrap();
+        run(&writing, writer.commit()).unwrap().unwrap();
+    }
+    let looked = run(&reading, look.as_mut()).unwrap();
+    let looked = looked.map(|at| assert!(at.rows() >= before));
+    if looked.is_ok() {
+        let at = run(&reading, store.refresh()).unwrap().unwrap();
+        let keys = run(&reading, all(&store.reader(), &at)).unwrap().unwrap();
+        assert_eq!((at.rows(), keys[keys.len() - 1].key), (before + 4, u64::MAX - 1));
+    }
+    Some(looked)
+}
+
+/// A record of several pages does not fit into what is left of log-a, so it begins log-b; it is torn. The one that
+/// takes its number fits into log-a, and a later one begins log-b: while a follower is looking there.
+#[test]
+fn a_torn_record_that_is_written_over_under_a_look_is_no_damage() {
+    let options = Options::default().log_bytes(64 << 10);
+    let mut world = World::new(calm_disk(1), one_column(Kind::U64), options);
+    (0..12).for_each(|_| world.commit(1));
+    world.commit(1000);
+    let log = world.dir.join("log-b");
+    assert_eq!(records(&world.disk, &log), [0]);
+    world.disk.overwrite(&log, PAGE as u64, &[0; PAGE]).unwrap();
+    let looks = || (0..).map_while(|polls| look_across(&world.disk, &world.dir, polls));
+    let kept: Vec<_> = looks().collect();
+    assert!(kept.len() > 10, "{} moments", kept.len());
+    for (polls, look) in kept.iter().enumerate() {
+        assert!(look.is_ok(), "after {polls} polls: {look:?}");
+    }
+    // There is a moment at which it matters.
+    mutant::set(&[Mutant::OnlyBegunFollows]);
+    let broken = looks().filter(|look| matches!(look, Err(Error::Corrupt { .. }))).count();
+    mutant::set(&[]);
+    assert!(broken > 0, "no look has met it");
 }
 
 #[test]

@@ -86,11 +86,14 @@ impl Contents {
         self.pages.get(page)?.live.clone()
     }
 
+    /// The sectors of a page of which reads see these bytes.
+    pub(super) fn live_sectors(&self, page: usize, bytes: &[u8]) -> u8 {
+        same_sectors(self.pages.get(page).and_then(|page| page.live.as_deref()), bytes)
+    }
+
     /// The sectors of a page whose durable bytes are these already.
     pub(super) fn durable_sectors(&self, page: usize, bytes: &[u8]) -> u8 {
-        let durable = bytes_of(&self.pages.get(page).and_then(|page| page.durable.clone()));
-        let sectors = durable.chunks_exact(SECTOR).zip(bytes.chunks_exact(SECTOR)).enumerate();
-        sectors.fold(0, |same, (sector, (one, other))| same | u8::from(one == other) << sector)
+        same_sectors(self.pages.get(page).and_then(|page| page.durable.as_deref()), bytes)
     }
 
     /// Appends to `bytes` what reads see from `offset`, up to `len` bytes or the end of the file.
@@ -286,6 +289,12 @@ impl Contents {
 /// A version becomes durable.
 fn settle(page: &mut Page, version: &Version) {
     page.durable = merge(&page.durable, &version.content, version.sectors);
+}
+
+/// The sectors in which both pages are the same.
+fn same_sectors(one: Option<&[u8]>, other: &[u8]) -> u8 {
+    let sectors = one.unwrap_or(&[0; PAGE]).chunks_exact(SECTOR).zip(other.chunks_exact(SECTOR)).enumerate();
+    sectors.fold(0, |same, (sector, (one, other))| same | u8::from(one == other) << sector)
 }
 
 /// `old`, with `sectors` from `new`.

@@ -38,10 +38,10 @@ impl World {
     /// A request in flight comes to its end; `write` says what that is for a write.
     fn end_in_flight(&mut self, flying: Flying, write: fn(&mut World, LateWrite)) {
         match flying.request {
-            Request::Write(Writing { file, offset, bytes, .. }) => {
+            Request::Write(Writing { file, offset, bytes, returned, .. }) => {
                 let handle = self.handles.get(file).filter(|handle| handle.writable);
                 if let Some(node) = handle.map(|handle| handle.node) {
-                    write(self, LateWrite { node, offset, bytes });
+                    write(self, LateWrite { node, offset, bytes, returned });
                 }
             }
             Request::SyncFiles { files, done: false } => {
@@ -64,23 +64,23 @@ impl World {
 
     /// What becomes of a write whose process was killed. A long one may have been handed over in pieces.
     fn strand(&mut self, write: LateWrite) {
-        let LateWrite { node, offset, bytes } = write;
+        let LateWrite { node, offset, bytes, returned } = write;
         let piece = if self.random.below(4) == 0 { PAGE } else { bytes.len() };
         for (i, bytes) in bytes.chunks(piece).enumerate() {
-            let offset = offset + i * piece;
+            let returned = returned.iter().skip(i * piece / PAGE).take(piece / PAGE).copied().collect();
+            let write = LateWrite { node, offset: offset + i * piece, bytes: bytes.to_vec(), returned };
             match self.random.fraction() {
-                fate if fate < 0.3 => self.write(node, offset, bytes),
+                fate if fate < 0.3 => self.arrive(&write),
                 fate if fate < 0.9 => {
                     self.names.count_open(node, true);
-                    self.late.push(LateWrite { node, offset, bytes: bytes.to_vec() });
+                    self.late.push(write);
                 }
                 _ => {}
             }
         }
     }
 
-    /// What becomes of a write when the power fails: each sector may have arrived. Those that a read met and a sync
-    /// made durable stay: a flush makes durable whatever a read has returned.
+    /// What becomes of a write when the power fails: each sector may have arrived.
     fn tear(&mut self, write: LateWrite) {
         for (i, new) in write.bytes.chunks_exact(PAGE).enumerate() {
             let page = write.offset / PAGE + i;
@@ -100,8 +100,8 @@ impl World {
                     garbage(&mut self.random, &mut torn[sector * SECTOR..(sector + 1) * SECTOR]);
                 }
             }
-            let durable = self.names.file(write.node).map_or(0, |file| file.durable_sectors(page, new));
-            self.put(write.node, page, &content(&torn), arrived & !durable);
+            let settled = self.settled(&write, i, new);
+            self.put(write.node, page, &content(&torn), arrived & !settled);
         }
     }
 

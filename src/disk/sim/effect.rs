@@ -201,10 +201,11 @@ impl World {
         if self.settings.racy && self.flying.len() + self.late.len() > 0 {
             self.meet_writes(node, offset, len);
         }
-        let contents = self.names.file(node).ok_or(error(libc::EBADF))?;
-        if !contents.is_readable(offset, len) {
+        if !self.names.file(node).ok_or(error(libc::EBADF))?.is_readable(offset, len) {
             return Err(error(libc::EIO));
         }
+        self.note_returned(node, offset, len);
+        let contents = self.names.file(node).ok_or(error(libc::EBADF))?;
         let whole = len == PAGE && (offset + len) as u64 <= contents.len();
         if let Some(page) = contents.page(offset / PAGE).filter(|_| whole) {
             return Ok(Outcome::Read(Answer::Page(page)));
@@ -221,7 +222,7 @@ impl World {
     }
 
     fn write_at(&mut self, writing: Writing, fault: Option<Fault>) -> io::Result<Outcome> {
-        let Writing { file, durable, offset, bytes } = writing;
+        let Writing { file, durable, offset, bytes, .. } = writing;
         let node = self.writable(file)?;
         let (offset, taken) = match fault {
             Some(Fault::Short(count)) => (offset, bytes.len().min(count / SECTOR * SECTOR)),

@@ -138,7 +138,8 @@ impl File for SimFile {
             buffer.len()
         );
         let (file, durable, bytes) = (self.handle, self.durable, buffer.0);
-        let request = Request::Write(Writing { file, durable, offset: index(offset), bytes });
+        let request =
+            Request::Write(Writing { file, durable, offset: index(offset), bytes, returned: Vec::new() });
         match self.disk.ask(request).await? {
             Outcome::Written(count, bytes) => Ok((count, SimBuffer(bytes))),
             _ => unreachable!("a write is answered with a count"),

@@ -88,7 +88,12 @@ pub(super) struct Writing {
     pub(super) durable: bool,
     pub(super) offset: usize,
     pub(super) bytes: Vec<u8>,
+    pub(super) returned: Returned,
 }
+
+/// Of each page of a write, the sectors of which reads have returned the new bytes while it was on its way. Empty:
+/// of none.
+pub(super) type Returned = Vec<u8>;
 
 impl Request {
     pub(super) fn kind(&self) -> Kind {

@@ -13,7 +13,7 @@ use super::contents::{SECTOR, WHOLE, content};
 use super::counts::Tally;
 use super::fault::{Fault, Kind, Moment, Orders};
 use super::names::{Name, Names, Node};
-use super::operation::{Answer, Outcome, Request, Writing};
+use super::operation::{Answer, Outcome, Request, Returned, Writing};
 use super::slab::Slab;
 use super::{Random, Settings};
 use crate::disk::PAGE;
@@ -67,6 +67,7 @@ pub(super) struct LateWrite {
     pub(super) node: Node,
     pub(super) offset: usize,
     pub(super) bytes: Vec<u8>,
+    pub(super) returned: Returned,
 }
 
 #[derive(Clone, Debug)]
@@ -231,11 +232,16 @@ impl World {
     pub(super) fn land_late(&mut self, place: usize) {
         let write = self.late.swap_remove(place);
         self.trace(write.offset as u64);
-        for (page, bytes) in (write.offset / PAGE..).zip(write.bytes.chunks_exact(PAGE)) {
-            let durable = self.names.file(write.node).map_or(0, |file| file.durable_sectors(page, bytes));
-            self.put(write.node, page, &content(bytes), WHOLE & !durable);
-        }
+        self.arrive(&write);
         self.names.count_open(write.node, false);
+    }
+
+    /// A write of the dead arrives, but for what of it is there for good.
+    pub(super) fn arrive(&mut self, write: &LateWrite) {
+        for (i, page) in write.bytes.chunks_exact(PAGE).enumerate() {
+            let settled = self.settled(write, i, page);
+            self.put(write.node, write.offset / PAGE + i, &content(page), WHOLE & !settled);
+        }
     }
 
     /// Time goes on: what nobody waits for may land.
@@ -316,24 +322,58 @@ impl World {
     /// and stay.
     pub(super) fn meet_writes(&mut self, node: Node, offset: usize, len: usize) {
         let meets = |at: usize, bytes: &[u8]| at < offset + len && offset < at + bytes.len();
-        let mut met: Vec<(usize, Vec<u8>)> = Vec::new();
+        let mut met: Vec<LateWrite> = Vec::new();
         for (_, flying) in self.flying.iter() {
-            if let Request::Write(Writing { file, offset: at, bytes, .. }) = &flying.request
+            if let Request::Write(Writing { file, offset: at, bytes, returned, .. }) = &flying.request
                 && flying.fault.is_none()
                 && self.handles.get(*file).is_some_and(|handle| handle.node == node && handle.writable)
                 && meets(*at, bytes)
             {
-                met.push((*at, bytes.clone()));
+                let (bytes, returned) = (bytes.clone(), returned.clone());
+                met.push(LateWrite { node, offset: *at, bytes, returned });
             }
         }
-        let late = self.late.iter().filter(|write| write.node == node && meets(write.offset, &write.bytes));
-        met.extend(late.map(|write| (write.offset, write.bytes.clone())));
-        for (at, bytes) in met {
-            for (i, page) in bytes.chunks_exact(PAGE).enumerate() {
+        met.extend(
+            self.late.iter().filter(|write| write.node == node && meets(write.offset, &write.bytes)).cloned(),
+        );
+        for write in met {
+            for (i, page) in write.bytes.chunks_exact(PAGE).enumerate() {
                 let sectors = [0, 0, WHOLE, self.random.sectors()][self.random.index(4)];
-                self.put(node, at / PAGE + i, &content(page), sectors);
+                let settled = self.settled(&write, i, page);
+                self.put(node, write.offset / PAGE + i, &content(page), sectors & !settled);
             }
         }
+    }
+
+    /// A read of these bytes returns: the writes that are on their way there learn what of theirs it has seen.
+    pub(super) fn note_returned(&mut self, node: Node, offset: usize, len: usize) {
+        let Some(file) = self.names.file(node) else { return };
+        let note = |at: usize, bytes: &[u8], returned: &mut Returned| {
+            returned.resize(bytes.len() / PAGE, 0);
+            for ((page, bytes), returned) in (at / PAGE..).zip(bytes.chunks_exact(PAGE)).zip(returned) {
+                if (offset..offset + len).contains(&(page * PAGE)) {
+                    *returned |= file.live_sectors(page, bytes);
+                }
+            }
+        };
+        for flying in self.flying.values_mut() {
+            if let Request::Write(Writing { file, offset, bytes, returned, .. }) = &mut flying.request
+                && self.handles.get(*file).is_some_and(|handle| handle.node == node)
+            {
+                note(*offset, bytes, returned);
+            }
+        }
+        for write in self.late.iter_mut().filter(|write| write.node == node) {
+            note(write.offset, &write.bytes, &mut write.returned);
+        }
+    }
+
+    /// The sectors of one page of a write that have arrived, were returned by a read and are durable. They do not
+    /// arrive once more, to be lost or torn: a flush makes durable whatever a read has returned.
+    pub(super) fn settled(&self, write: &LateWrite, page: usize, bytes: &[u8]) -> u8 {
+        let returned = write.returned.get(page).copied().unwrap_or(0);
+        let file = self.names.file(write.node).filter(|_| returned != 0);
+        returned & file.map_or(0, |file| file.durable_sectors(write.offset / PAGE + page, bytes))
     }
 
     // Handles.

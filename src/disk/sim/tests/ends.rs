@@ -1,5 +1,8 @@
 //! What a power cut and a kill may leave.
 
+use std::cell::RefCell;
+use std::pin::pin;
+
 use super::*;
 use crate::disk::{read_exact, write_all};
 
@@ -204,6 +207,65 @@ fn a_write_in_flight_at_a_power_cut_arrives_in_part() {
         // Where all that had completed was kept, it is the flight that tore this.
         is_all(&raw, 2) && log.contains(&1) && log.contains(&2)
     });
+}
+
+/// A durable write of `fill` over a page of 1 is on its way when `meanwhile` happens; then its process is killed or
+/// not, and the power fails. What is left.
+fn torn_behind(seed: u64, fill: u8, kill: bool, meanwhile: impl Fn(&SimDisk)) -> Vec<u8> {
+    let disk = plain(seed, |settings| settings.racy = true);
+    with_log(&disk, 1);
+    // A read that comes before the write protects nothing.
+    read_and_synced(&disk);
+    let lock = now(&disk, disk.lock("/LOCK".as_ref()));
+    let log = now(&disk, disk.open("/log".as_ref(), Mode::WriteDurable(&lock)));
+    let mut write = pin!(log.write_at(0, page(&log, fill)));
+    assert!(poll_times(write.as_mut(), 1).is_none());
+    meanwhile(&disk);
+    let disk = if kill { disk.kill() } else { disk.clone() };
+    meanwhile(&disk);
+    disk.power_cut().file_bytes("/log").unwrap()
+}
+
+/// Another process reads the page, and syncs the file through the handle that read it.
+fn read_and_synced(disk: &SimDisk) -> Vec<u8> {
+    let reader = disk.another_process();
+    let file = now(&reader, reader.open("/log".as_ref(), Mode::Read));
+    let bytes = now(&reader, file.read_at(0, PAGE)).to_vec();
+    now(&reader, reader.sync_files(&[&file]));
+    bytes
+}
+
+#[test]
+fn what_a_read_returned_and_a_sync_made_durable_stays() {
+    let sectors = PAGE / 512;
+    for kill in [false, true] {
+        let (mut returned, mut torn) = (0, 0);
+        for seed in 0..SEEDS {
+            let seen = RefCell::new(vec![1; PAGE]);
+            let left = torn_behind(seed, 2, kill, |disk| {
+                seen.replace(read_and_synced(disk));
+                // Others meet the same write again.
+                (0..3).for_each(|_| drop(now(disk, read(&disk.another_process(), "/log"))));
+            });
+            for (seen, left) in seen.into_inner().chunks(512).zip(left.chunks(512)) {
+                assert!(!is_all(seen, 2) || is_all(left, 2), "seed {seed}");
+                returned += usize::from(is_all(seen, 2));
+                torn += usize::from(!is_all(left, left[0]));
+            }
+        }
+        let all = usize::try_from(SEEDS).unwrap() * sectors;
+        assert!((1..all).contains(&returned), "{returned} of {all}");
+        assert!(torn > 0, "what no read had returned is torn");
+    }
+}
+
+#[test]
+fn the_same_bytes_written_again_are_torn_unless_a_read_returned_them_meanwhile() {
+    for kill in [false, true] {
+        both(|seed| is_all(&torn_behind(seed, 1, kill, |_| {}), 1));
+        let met = |seed| torn_behind(seed, 1, kill, |disk| drop(read_and_synced(disk)));
+        assert!((0..SEEDS).all(|seed| is_all(&met(seed), 1)));
+    }
 }
 
 #[test]
