@@ -17,6 +17,7 @@ mod skip;
 use std::path::Path;
 use std::pin::pin;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::directory;
 use common::history::{options, row, rows, schema};
@@ -33,6 +34,12 @@ const POLLS: &str = "TIDELOG_STOPPED_POLLS";
 
 /// Rows that are acknowledged before: some in the files, some in the log.
 const ACKNOWLEDGED: u64 = 45;
+
+/// One test at a time: a child that another one starts holds the locks of this process until it is a program of its own.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn append(writer: &mut Writer, from: u64, to: u64) {
     (from..to).for_each(|number| assert_eq!(row(number).append(writer.pending()).unwrap(), number));
@@ -100,6 +107,7 @@ fn said(dir: &Path, count: u64, polls: u64) -> String {
 
 #[test]
 fn a_store_stays_locked_behind_an_executor_that_ended_and_a_new_process_finds_all() {
+    let _alone = alone();
     if skips(&[Need::IoUring]) {
         return;
     }
@@ -133,6 +141,7 @@ fn a_store_stays_locked_behind_an_executor_that_ended_and_a_new_process_finds_al
 
 #[test]
 fn the_librarys_own_executor_ends_with_nothing_in_flight() {
+    let _alone = alone();
     if skips(&[Need::IoUring]) {
         return;
     }

@@ -32,6 +32,8 @@ use crate::snapshot::Snapshot;
 
 /// Portions at hand or being read.
 const PORTIONS_MAX: usize = 3;
+/// A portion takes one part in so many of the cache.
+const CACHE_SHARE: u64 = 8;
 /// Bytes of the first portion: the first batch should not wait for much.
 const PORTION_BYTES_MIN: u64 = 256 << 10;
 
@@ -185,7 +187,9 @@ impl<D: Disk> Sealed<D> {
                 .await?;
         let streams = streams.only(ask.conditions.to_vec());
         let share = self.reads_max as u64 * 2 * TRANSFER_BYTES_MAX as u64 / PORTIONS_MAX as u64;
-        let bytes_max = share.min(PORTION_BYTES_MIN << self.begun.min(16));
+        // What is read stays in the cache: a scan must not fill it with what it has not come to.
+        let share = share.min(reader.holdings.shared.options.cache_bytes / CACHE_SHARE);
+        let bytes_max = share.max(PORTION_BYTES_MIN).min(PORTION_BYTES_MIN << self.begun.min(16));
         let groups = take(&streams, groups, ask.direction, bytes_max);
         let rows = rows.start.max(opened.rows_of(groups.start).start)
             ..rows.end.min(opened.rows_of(groups.end - 1).end);

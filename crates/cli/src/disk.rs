@@ -37,9 +37,17 @@ impl Engine {
         match self {
             Engine::Glommio => {
                 Glommio::check().context("`--disk glommio` cannot work here, `--disk posix` can")?;
-                Glommio::run(work.run(Glommio::default()))?
+                self.block_on(work.run(Glommio::default()))
             }
-            Engine::Posix => block_on(work.run(Posix::default())),
+            Engine::Posix => self.block_on(work.run(Posix::default())),
+        }
+    }
+
+    /// Runs a future to its end, on the calling thread, in an executor that this disk works in.
+    pub(crate) fn block_on(self, future: impl Future<Output = Result<()>>) -> Result<()> {
+        match self {
+            Engine::Glommio => Glommio::run(future)?,
+            Engine::Posix => block_on(future),
         }
     }
 }

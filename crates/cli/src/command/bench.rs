@@ -109,7 +109,7 @@ async fn measure<D: Disk>(disk: D, engine: Engine, request: &Bench) -> Result<Ma
     }
     if SEALED.into_iter().any(wanted) {
         say(format_args!("{}: {} rows", SEALED.join(", "), request.rows));
-        bench.sealed(&mut report).await?;
+        bench.sealed(&mut report, engine).await?;
     }
     if let Some(bytes) = machine::peak_memory_bytes() {
         say(format_args!("most memory at once: {} MB", bytes / 1_000_000));

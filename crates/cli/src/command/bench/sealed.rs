@@ -6,23 +6,27 @@
 //! Not here: figures of raw rows (`figures`).
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use tidelog::disk::{Disk, PAGE};
-use tidelog::{ColumnId, Maintain, Maintained, Options, Reader, Seek, Snapshot, Store, Writer};
+use tidelog::{ColumnId, Maintain, Maintained, Options, Reader, Seek, SegmentState, Snapshot, Store, Writer};
 
 use super::data::{Batch, Rows, SplitMix64};
 use super::figures::{Figures, scan};
 use super::report::{Report, median, quantile, whole};
+use crate::disk::Engine;
 use crate::machine;
 
 const A: ColumnId = ColumnId(0);
 const ALL: [ColumnId; 4] = [ColumnId(0), ColumnId(1), ColumnId(2), ColumnId(3)];
 /// Rows of a durable batch.
 const BATCH: usize = 65_536;
-/// Batches that are made before they are timed.
-const AT_ONCE: usize = 16;
+/// Batches that are made before they are timed: two segments.
+const AT_ONCE: usize = 128;
 /// A cache that holds all of it.
 const CACHE_BYTES: u64 = 1 << 30;
 
@@ -37,18 +41,19 @@ struct Written {
 }
 
 impl<D: Disk> Figures<'_, D> {
-    pub(super) async fn sealed(&self, report: &mut Report) -> Result<()> {
-        let written = self.ingest_sealed(report).await?;
+    pub(super) async fn sealed(&self, report: &mut Report, engine: Engine) -> Result<()> {
+        let written = self.ingest_sealed(report, engine).await?;
         self.open(report, &written).await?;
         self.scans(report, &written).await?;
         self.lookups(report, &written).await?;
         self.aggregates(report, &written).await
     }
 
-    /// Durable batches until all finished segments are sealed, commits and sealing taking turns on one core.
-    async fn ingest_sealed(&self, report: &mut Report) -> Result<Written> {
+    /// Durable batches until all finished segments are sealed: commits on this core, sealing on another.
+    async fn ingest_sealed(&self, report: &mut Report, engine: Engine) -> Result<Written> {
         let mut writer = self.writer("sealed").await?;
         let store = writer.store();
+        let sealer = Sealer::start(store.clone(), engine);
         let mut rows = Rows::new();
         let mut made: Vec<Batch> = (0..AT_ONCE).map(|_| Batch::default()).collect();
         let (mut sum, mut done, mut time) = (0.0, 0, Duration::ZERO);
@@ -65,9 +70,15 @@ impl<D: Disk> Figures<'_, D> {
                 writer.pending().append_batch(&batch.keys, &batch.values())?;
                 writer.commit().await?;
             }
-            seal_all(&store, &mut writer).await?;
+            while finished(&store) > 0 {
+                sealer.check()?;
+                std::thread::sleep(Duration::from_micros(200));
+                // What has been sealed meanwhile is published.
+                writer.sync().await?;
+            }
             time += start.elapsed();
         }
+        sealer.stop()?;
         writer.close().await?;
         let device = before.zip(machine::written_bytes(self.dir)).map(|(before, after)| after - before);
         report.put("ingest_sealed", "rows_s", whole(done) / time.as_secs_f64());
@@ -221,12 +232,45 @@ impl<D: Disk> Figures<'_, D> {
     }
 }
 
-/// Seals and publishes until nothing is left to seal.
-async fn seal_all<D: Disk>(store: &Store<D>, writer: &mut Writer<D>) -> Result<()> {
-    while let Maintained::Sealed { .. } = store.maintain(Maintain::Seal).await? {
-        writer.checkpoint().await?;
+/// Segments that are finished and not sealed.
+fn finished<D: Disk>(store: &Store<D>) -> usize {
+    store.stats().segments.iter().filter(|segment| segment.state == SegmentState::Finished).count()
+}
+
+/// Another core, which seals whatever is finished.
+struct Sealer {
+    thread: JoinHandle<Result<()>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Sealer {
+    fn start<D: Disk>(store: Store<D>, engine: Engine) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let seal = async move || {
+            while !stopped.load(Ordering::Relaxed) {
+                if store.maintain(Maintain::Seal).await? == Maintained::Nothing {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            }
+            Ok(())
+        };
+        Self { thread: std::thread::spawn(move || engine.block_on(seal())), stop }
     }
-    Ok(())
+
+    /// Whether it still works.
+    fn check(&self) -> Result<()> {
+        ensure!(!self.thread.is_finished(), "sealing has stopped; see its error when it is awaited");
+        Ok(())
+    }
+
+    fn stop(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        match self.thread.join() {
+            Ok(sealed) => sealed,
+            Err(_) => bail!("the thread that seals panicked"),
+        }
+    }
 }
 
 async fn get<D: Disk>(reader: &Reader<D>, at: &Snapshot, key: u64, row: u64) -> Result<()> {
