@@ -117,13 +117,13 @@ impl Codecs {
     #[expect(clippy::cast_precision_loss, reason = "a figure for a person")]
     fn as_text(&self) -> String {
         let each = self.0.iter().map(|(codec, bytes, values)| match values {
-            0 => format!("{bytes} bytes {codec}"),
+            0 => format!("{bytes} bytes, {codec}"),
             values => {
-                format!("{bytes} bytes {codec} ({:.2} bits a value)", *bytes as f64 * 8.0 / *values as f64)
+                format!("{bytes} bytes, {codec}, {:.2} bits a value", *bytes as f64 * 8.0 / *values as f64)
             }
         });
-        let text = each.collect::<Vec<_>>().join(", ");
-        if text.is_empty() { "0 bytes".to_owned() } else { text }
+        let text = each.collect::<Vec<_>>().join("; ");
+        if text.is_empty() { "0 bytes, raw".to_owned() } else { text }
     }
 }
 

@@ -8,7 +8,7 @@ use futures::executor::block_on;
 use tidelog::disk::Posix;
 use tidelog::{Options, Writer};
 
-use crate::process::{Place, end, on, run, tidelog};
+use crate::process::{Place, end, on, run, spawn, tidelog};
 
 /// What `ingest` says to an input, and how many rows the store has then.
 fn ingested(arguments: &[&str], input: &[u8]) -> (Option<i32>, String, usize) {
@@ -250,7 +250,7 @@ fn a_reader_that_goes_away_ends_a_follower_quietly() {
     let place = Place::new();
     let dir = place.store("store");
     on("ingest", &dir, &[], b"t,a\n1,1\n").text();
-    let mut tail = tidelog(["tail", dir.to_str().unwrap(), "--follow"]).spawn().unwrap();
+    let mut tail = spawn(&mut tidelog(["tail", dir.to_str().unwrap(), "--follow"]));
     let mut stdout = tail.stdout.take().unwrap();
     let mut seen = [0; 10];
     stdout.read_exact(&mut seen).unwrap();
@@ -270,7 +270,7 @@ fn nobody_who_stops_listening_keeps_rows_from_being_ingested() {
     let place = Place::new();
     let dir = place.store("store");
     let arguments = ["ingest", dir.to_str().unwrap(), "--acknowledge", "--batch", "1"];
-    let mut ingest = tidelog(arguments).spawn().unwrap();
+    let mut ingest = spawn(&mut tidelog(arguments));
     drop(ingest.stdout.take());
     ingest.stdin.take().unwrap().write_all(b"t,a\n1,1\n2,2\n3,3\n").unwrap();
     assert!(ingest.wait().unwrap().success());

@@ -14,7 +14,7 @@ use futures::executor::block_on;
 use tidelog::disk::{Glommio, Posix};
 use tidelog::{Error, Options, Store};
 
-use crate::process::{on, tidelog, tidelog_on};
+use crate::process::{on, spawn, tidelog, tidelog_on};
 
 /// Rows of a commit; small ones ride in the log, large ones go to the files.
 const BATCHES: [usize; 2] = [700, 20_000];
@@ -56,7 +56,7 @@ fn life(dir: &Path, life: u64, first: u64, batch: usize, batches: u64) -> Option
     let disk = if life.is_multiple_of(2) && Glommio::check().is_ok() { "glommio" } else { "posix" };
     let batch_rows = batch.to_string();
     let arguments = ["ingest", dir.to_str().unwrap(), "--acknowledge", "--batch", &batch_rows];
-    let mut child = tidelog_on(disk, arguments).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = spawn(tidelog_on(disk, arguments).stderr(Stdio::null()));
     let mut stdin = child.stdin.take().unwrap();
     let mut acknowledged = BufReader::new(child.stdout.take().unwrap()).lines();
     thread::scope(|scope| {
@@ -91,7 +91,7 @@ fn life(dir: &Path, life: u64, first: u64, batch: usize, batches: u64) -> Option
 /// A follower in its own process, and the rows that it prints.
 fn follower(dir: &Path) -> (Child, mpsc::Receiver<(u64, i64)>) {
     let arguments = ["tail", dir.to_str().unwrap(), "--follow", "-n", "18446744073709551615"];
-    let mut child = tidelog(arguments).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut child = spawn(tidelog(arguments).stderr(Stdio::inherit()));
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

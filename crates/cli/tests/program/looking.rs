@@ -99,7 +99,7 @@ fn stat_counts_what_is_there_beside_a_writer() {
         (&20_000.into(), &1_000.into(), &20_999.into())
     );
     assert_eq!((&all["key_unit"], &all["keys_bytes"]), (&"s".into(), &160_000.into()));
-    assert_eq!(names(&all["columns"][0]), ["name", "kind", "nullable", "bytes", "codec"]);
+    assert_eq!(names(&all["columns"][0]), ["name", "kind", "nullable", "bytes", "codec", "codecs"]);
     assert_eq!(
         (&all["columns"][0]["bytes"], &all["columns"][0]["nullable"]),
         (&160_000.into(), &false.into())

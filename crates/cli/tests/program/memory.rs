@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::ChildStdout;
 use std::thread;
 
-use crate::process::{peak_kib, read_some, tidelog};
+use crate::process::{peak_kib, read_some, spawn, tidelog};
 
 /// What a command may take at most.
 const PEAK_KIB_MAX: u64 = 128 << 10;
@@ -17,7 +17,7 @@ const NOTE_BYTES: usize = 1_000;
 fn a_pipe_of_any_length_takes_the_same_memory() {
     let place = tempfile::tempdir().unwrap();
     let dir = place.path().join("store");
-    let mut ingest = tidelog(["ingest", dir.to_str().unwrap(), "--acknowledge"]).spawn().unwrap();
+    let mut ingest = spawn(&mut tidelog(["ingest", dir.to_str().unwrap(), "--acknowledge"]));
     let (mut stdin, stdout) = (ingest.stdin.take().unwrap(), ingest.stdout.take().unwrap());
     let note = "n".repeat(NOTE_BYTES);
     thread::scope(|scope| {
@@ -41,7 +41,7 @@ fn a_pipe_of_any_length_takes_the_same_memory() {
     assert!(ingest.wait().unwrap().success());
 
     for format in ["csv", "jsonl"] {
-        let mut scan = tidelog(["scan", dir.to_str().unwrap(), "--format", format]).spawn().unwrap();
+        let mut scan = spawn(&mut tidelog(["scan", dir.to_str().unwrap(), "--format", format]));
         let mut stdout: ChildStdout = scan.stdout.take().unwrap();
         // It has far more to write than the pipe holds.
         let enough = ROWS * NOTE_BYTES * 9 / 10;
@@ -64,7 +64,7 @@ fn a_row_without_an_end_is_refused_where_it_begins() {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().join("store");
         let arguments = ["ingest", dir.to_str().unwrap(), "--format", format];
-        let mut ingest = tidelog(arguments).spawn().unwrap();
+        let mut ingest = spawn(&mut tidelog(arguments));
         let mut stdin = ingest.stdin.take().unwrap();
         let feed = thread::spawn(move || {
             let more = vec![b'z'; 1 << 20];

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use tempfile::TempDir;
@@ -53,9 +54,17 @@ pub(crate) fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>, input
     end(tidelog(arguments), input)
 }
 
+/// Starts a command. One at a time: a child that is not a program of its own yet holds the locks of stores that tests of
+/// this process have open, also when those have given them back meanwhile.
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap()
+}
+
 /// Runs a command to its end.
 pub(crate) fn end(mut command: Command, input: &[u8]) -> Ended {
-    let mut child = command.spawn().unwrap();
+    let mut child = spawn(&mut command);
     let mut stdin = child.stdin.take().unwrap();
     thread::scope(|scope| {
         // One that refuses its input need not read it.
