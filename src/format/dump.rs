@@ -119,7 +119,7 @@ fn sheet(mut fields: Vec<Field>, bytes: &[u8], hex: Hex) -> String {
     lines(&fields, hex)
 }
 
-fn lines(fields: &[Field], shown: Hex) -> String {
+pub(super) fn lines(fields: &[Field], shown: Hex) -> String {
     let mut text = String::new();
     for field in fields {
         let mut hex = String::new();

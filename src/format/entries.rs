@@ -14,6 +14,9 @@ use crate::codec::fixed::bits_max;
 use crate::schema::{Kind, Schema};
 use crate::statistics::{LANES, Statistics, Total};
 
+/// Bytes of a block of fixed width: one read brings it. What is written has at most a third of that.
+const FIXED_BYTES_MAX: u64 = 512 << 10;
+
 /// What the index says of a block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Entry {
@@ -272,6 +275,9 @@ fn check_entry(
     let Some(bytes) = entry.end.checked_sub(*start) else {
         return Err(from.malformed("a block ends before it begins"));
     };
+    if bytes > FIXED_BYTES_MAX && !matches!(shape, Shape::Bytes(_)) {
+        return Err(from.malformed("a block is longer than it can be"));
+    }
     *start = entry.end;
     let nulls = u64::from(entry.nulls);
     let is_told = shape == Shape::Nulls && (nulls == 0 || nulls == rows);

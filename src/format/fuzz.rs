@@ -3,12 +3,13 @@
 //! Each function panics where a decoder breaks a promise, and returns whether the bytes were accepted. Checksums are
 //! made right since no fuzzer finds them, and would see nothing of what stands behind them. The store's id too.
 //!
-//! Not here: the targets (`fuzz/`), blocks of values (`blocks`), bytes that a test writes to see them refused
+//! Not here: the targets (`fuzz/`), blocks of values (`blocks`), the index of a sealed segment (`segments`), bytes that a test writes to see them refused
 //! (`tests`).
 
 #![cfg_attr(not(feature = "fuzz"), expect(unreachable_pub, reason = "feature `fuzz` makes it public"))]
 
 pub use blocks::{block, bytes_block, runs, values};
+pub use segments::segment;
 
 use super::manifest::Manifest;
 use super::record::{self, Identity, Place, Record, Rows};
@@ -16,6 +17,7 @@ use super::sums::{Home, Sums};
 use super::{Malformed, PAGE, Piece, Salt, StoreId};
 
 mod blocks;
+pub(super) mod segments;
 
 pub(super) const STORE: StoreId = *b"masked store id.";
 pub(super) const HOME: Home = Home { segment: 3, slot: 1 };

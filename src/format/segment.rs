@@ -85,8 +85,8 @@ impl Shape {
 
 /// The row groups that hold some rows.
 pub(crate) fn groups(rows: &Range<u64>) -> Range<u64> {
-    let end = if rows.is_empty() { rows.start } else { rows.end };
-    rows.start >> GROUP_BITS..end.div_ceil(GROUP_ROWS).max(rows.start >> GROUP_BITS)
+    let start = rows.start >> GROUP_BITS;
+    start..if rows.is_empty() { start } else { rows.end.div_ceil(GROUP_ROWS) }
 }
 
 /// Which segment, and of which store and schema.
@@ -209,7 +209,7 @@ impl Directory {
         let count = from.count(GROUP, "row groups")?;
         let files = from.count(STREAM, "files")?;
         let groups = groups(&rows);
-        if groups.end - groups.start != count as u64 || count == 0 || files != schema.files().len() {
+        if groups.end - groups.start != count as u64 || rows.is_empty() || files != schema.files().len() {
             return Err(from.malformed("row groups and files are not those of the segment's rows and schema"));
         }
         let mut streams = Vec::with_capacity(files);

@@ -16,7 +16,7 @@ use crate::codec::fixed::Fixed;
 /// A target's name, what it calls, and its seeds.
 type Target = (&'static str, fn(&[u8]) -> bool, Vec<Vec<u8>>);
 
-fn targets() -> [Target; 7] {
+fn targets() -> [Target; 8] {
     let sums = sums_of_9000_rows().encode(HOME, &STORE);
     vec![
         ("block", fuzz::block as fn(&[u8]) -> bool, blocks()),
@@ -28,11 +28,12 @@ fn targets() -> [Target; 7] {
         ),
         ("record", fuzz::record, vec![empty_seed(), small_record(), large_seed()]),
         ("runs", fuzz::runs, runs()),
+        ("segment", fuzz::segment, segments::seeds()),
         ("sums", fuzz::sums, vec![sums]),
         ("values", fuzz::values, values()),
     ]
     .try_into()
-    .unwrap_or_else(|_| unreachable!("there are seven"))
+    .unwrap_or_else(|_| unreachable!("there are eight"))
 }
 
 fn empty_seed() -> Vec<u8> {

@@ -3,6 +3,7 @@
 //!
 //! Same seed, same bytes: a failure says in which round, and is found again.
 
+use super::super::fuzz::segments as index;
 use super::*;
 
 /// What a mutation starts from.
@@ -33,6 +34,12 @@ fn pieces() -> Vec<Piece> {
         }
         read_sums(bytes, HOME).is_ok()
     }
+    fn an_index(bytes: &mut [u8], resign: bool) -> bool {
+        let (sheet, entries) = bytes.split_at_mut(bytes.len().min(PAGE));
+        let (mut signed, schema) = (sheet.to_vec(), index::schema(1));
+        let file_bytes = index::resign_segment(&mut signed, entries, &schema);
+        index::read_segment(if resign { &signed } else { sheet }, entries, &schema, file_bytes).is_ok()
+    }
     let files = raw_files(0..600);
     let large = write(identity(PLACE, 8), Some(&large(&files, 2, 598)), Some(&[5; 40]));
     let mut manifest = full_manifest();
@@ -44,6 +51,7 @@ fn pieces() -> Vec<Piece> {
         Piece { bytes: manifest.encode(), check: a_manifest },
         Piece { bytes: Manifest { generation: 9, ..first_manifest() }.encode(), check: a_manifest },
         Piece { bytes: sums_of_9000_rows().encode(HOME, &STORE), check: a_file_of_sums },
+        Piece { bytes: segments::seeds()[1][5..].to_vec(), check: an_index },
     ]
 }
 

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use super::super::block::{self, BlockPlace};
 use super::super::bytes::BytesWriter;
 use super::super::dump::{self, Hex};
+use super::super::entries::Entries;
+use super::super::fuzz;
+use super::segments::{self, Index};
 use super::*;
 use crate::codec::fixed::Fixed;
 
@@ -55,8 +58,22 @@ fn dumps() -> Vec<(&'static str, String)> {
         ("manifest-full", dump::manifest(&full.encode(), 9, Hex::Shown).unwrap()),
         ("sums", dump::sums(&sums.encode(HOME, &STORE), HOME, &STORE, Hex::Shown).unwrap()),
     ];
+    dumps.extend(index());
     dumps.extend(blocks());
     dumps
+}
+
+/// The directory of a sealed segment, and the entries of one of its streams.
+fn index() -> [(&'static str, String); 2] {
+    let Index { schema, directory, entries, file_bytes } = segments::index(0);
+    let home = fuzz::segments::home(&schema);
+    let sheet = directory.encode(home);
+    let mut fields = Vec::new();
+    Entries::decode_traced(entries[1].clone(), &directory, 1, &schema, Some(&mut fields)).unwrap();
+    [
+        ("directory", dump::directory(&sheet, home, file_bytes, Hex::Shown).unwrap()),
+        ("entries", dump::lines(&fields, Hex::Shown)),
+    ]
 }
 
 /// A block of every codec.
@@ -152,8 +169,8 @@ fn a_dump_names_every_byte_once_and_shows_no_store_id() {
     let id: String = STORE.iter().map(|byte| format!("{byte:02x}")).collect();
     for (name, dump) in dumps() {
         assert!(!dump.contains(&id), "{name}");
-        // A block's salt has the id, its bytes do not.
-        let shown = usize::from(!name.starts_with("block"));
+        // A block's salt has the id, its bytes do not; entries have the directory.
+        let shown = usize::from(!name.starts_with("block") && name != "entries");
         assert_eq!(dump.matches("................").count(), shown, "{name}");
         let offsets: Vec<u64> =
             dump.lines().map(|line| u64::from_str_radix(&line[..6], 16).unwrap()).collect();

@@ -1,11 +1,12 @@
-//! Bytes that somebody wrote who knows the store's id, with right checksums: what they contradict is refused.
+//! Bytes that somebody wrote who knows the store's id, with right checksums: what they contradict is refused. Those of a
+//! segment's index are in `segments`.
 
 use std::collections::BTreeSet;
 
 use super::super::cursor::Field;
 use super::*;
 
-const EXTREMES: [u64; 24] = [
+pub(super) const EXTREMES: [u64; 24] = [
     0,
     1,
     2,
@@ -35,7 +36,7 @@ const EXTREMES: [u64; 24] = [
 /// Writes each extreme into each field that a decoder named, and returns the names of those in which some other
 /// value than the one that was there is accepted. The decoder must not panic, and what it accepts it must write
 /// again as the same bytes.
-fn free_fields(
+pub(super) fn free_fields(
     bytes: &[u8],
     base: u64,
     fields: &[Field],
@@ -57,19 +58,19 @@ fn free_fields(
     free.into_iter().collect()
 }
 
-fn number(bytes: &[u8]) -> u64 {
+pub(super) fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// Sees that a change of a right piece, signed anew, is refused as damage that no crash explains.
-struct Refusal<'a> {
-    bytes: &'a [u8],
-    decode: &'a dyn Fn(&mut Vec<u8>) -> Option<Malformed>,
+pub(super) struct Refusal<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) decode: &'a dyn Fn(&mut Vec<u8>) -> Option<Malformed>,
 }
 
 impl Refusal<'_> {
     #[track_caller]
-    fn of(&self, what: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn of(&self, what: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = self.bytes.to_vec();
         change(&mut bytes);
         let Some(refused) = (self.decode)(&mut bytes) else { panic!("{what}: accepted") };
@@ -78,23 +79,23 @@ impl Refusal<'_> {
     }
 
     #[track_caller]
-    fn of_u64(&self, what: &str, at: usize, values: &[u64]) {
+    pub(super) fn of_u64(&self, what: &str, at: usize, values: &[u64]) {
         values.iter().for_each(|value| self.of(what, |bytes| put(bytes, at, &value.to_le_bytes())));
     }
 
     #[track_caller]
-    fn of_u32(&self, what: &str, at: usize, values: &[u32]) {
+    pub(super) fn of_u32(&self, what: &str, at: usize, values: &[u32]) {
         values.iter().for_each(|value| self.of(what, |bytes| put(bytes, at, &value.to_le_bytes())));
     }
 
     #[track_caller]
-    fn of_u8(&self, what: &str, at: usize, values: &[u8]) {
+    pub(super) fn of_u8(&self, what: &str, at: usize, values: &[u8]) {
         values.iter().for_each(|value| self.of(what, |bytes| bytes[at] = *value));
     }
 }
 
-const FAR: [u64; 3] = [1 << 63, u64::MAX - 7, u64::MAX];
-const MANY: [u32; 4] = [1 << 16, 1 << 31, u32::MAX - 1, u32::MAX];
+pub(super) const FAR: [u64; 3] = [1 << 63, u64::MAX - 7, u64::MAX];
+pub(super) const MANY: [u32; 4] = [1 << 16, 1 << 31, u32::MAX - 1, u32::MAX];
 
 #[test]
 fn a_field_of_a_record_is_refused_unless_it_is_free() {

@@ -8,7 +8,7 @@ use std::process::Command;
 #[test]
 fn hostile_bytes_are_decoded_in_little_memory() {
     let tests = std::env::current_exe().unwrap();
-    let limited = "ulimit -v 300000 && exec \"$0\" --test-threads 1 format::tests::hostile format::tests::fuzz codec::tests::hostile codec::tests::bytes";
+    let limited = "ulimit -v 300000 && exec \"$0\" --test-threads 1 format::tests::hostile format::tests::fuzz format::tests::segments codec::tests::hostile codec::tests::bytes";
     let child = Command::new("sh").args(["-c", limited]).arg(tests).output().unwrap();
     let said = String::from_utf8_lossy(&child.stdout);
     assert!(child.status.success(), "{said}{}", String::from_utf8_lossy(&child.stderr));

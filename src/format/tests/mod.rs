@@ -27,6 +27,7 @@ mod hostile;
 mod manifests;
 mod memory;
 mod records;
+mod segments;
 mod sums;
 
 const BEHIND: Place = Place { file: 1, page: 0 };
