@@ -27,6 +27,8 @@ mod check;
 mod image;
 #[path = "damage/inspect.rs"]
 mod inspect;
+#[path = "damage/sealed.rs"]
+mod sealed;
 
 use image::{Answers, History, Image, Patient, WAYS, Way, generation};
 

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use super::report::{Damage, Part};
 use crate::batch::{Data, Vector};
+use crate::codec::block::Scratch;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::format::entries::Entries;
 use crate::format::segment::Group;
 use crate::reader::holdings::Holdings;
 use crate::reader::rows::{Keys, Streams};
@@ -68,25 +70,51 @@ async fn check_padding<D: Disk>(holdings: &Holdings<D>, opened: &Opened, all: &m
     Ok(())
 }
 
-async fn check_keys<D: Disk>(holdings: &Holdings<D>, opened: &Arc<Opened>, all: &mut Part) -> Result<()> {
-    let groups = opened.directory.groups.len();
-    let streams = match Streams::load(holdings, Arc::clone(opened), &[], Keys::Wanted, 0..groups).await {
-        Ok(streams) => streams,
+/// Keys as they are in their blocks, also where a reader computes them.
+async fn check_keys<D: Disk>(holdings: &Holdings<D>, opened: &Opened, all: &mut Part) -> Result<()> {
+    let entries = match holdings.entries(opened, 0).await {
+        Ok(entries) => entries,
         Err(error) => {
             all.push(Damage { rows: Some(opened.segment.rows.clone()), ..Damage::of(error)? });
             return Ok(());
         }
     };
-    for group in 0..groups {
+    for (group, described) in opened.directory.groups.iter().enumerate() {
         let rows = opened.directory.rows_of(group);
-        match streams.read(holdings, group, &rows, Keys::Wanted).await {
-            Ok(found) if Group::of(&found.keys) == Some(opened.directory.groups[group]) => {}
+        match keys(holdings, opened, &entries, group).await {
+            Ok(keys) if keys.is_sorted() && Group::of(&keys) == Some(*described) => {}
             Ok(_) => {
                 let what = "the keys of a row group are not those that the directory says";
-                let error = Error::corrupt(&opened.segment.path(&holdings.shared.dir), 0, what);
+                let path = opened.segment.path(&holdings.shared.dir);
+                let error = Error::corrupt(&path, entries.block(group).start, what);
                 all.push(Damage { rows: Some(rows), ..Damage::of(error)? });
             }
             Err(error) => all.push(Damage { rows: Some(rows), ..Damage::of(error)? }),
+        }
+    }
+    Ok(())
+}
+
+async fn keys<D: Disk>(
+    holdings: &Holdings<D>,
+    opened: &Opened,
+    entries: &Entries,
+    group: usize,
+) -> Result<Vec<u64>> {
+    let block = holdings.block(opened, entries, 0, group).await?;
+    let rows = opened.directory.rows_of(group);
+    let rows = usize::try_from(rows.end - rows.start).unwrap_or(usize::MAX);
+    let mut keys = Vec::with_capacity(rows);
+    let decoded = block.decode(0..rows, &mut Scratch::default(), &mut keys);
+    decoded.map_err(|malformed| malformed.at(&opened.segment.path(&holdings.shared.dir)))?;
+    Ok(keys)
+}
+
+/// Verifies the blocks of a row group that no reader needs: values that are all null.
+async fn verify_unneeded<D: Disk>(holdings: &Holdings<D>, streams: &Streams, group: usize) -> Result<()> {
+    for (index, stream) in streams.all.iter().enumerate() {
+        if stream.entries.get(group).block.is_some() && !streams.needs(index, group) {
+            holdings.block(&streams.opened, &stream.entries, stream.file, group).await?;
         }
     }
     Ok(())
@@ -114,7 +142,11 @@ async fn check_column<D: Disk>(
         if sum.is_none() && rows.start >> GROUP_BITS << GROUP_BITS == rows.start {
             *sum = Some(FloatSum::default());
         }
-        let damaged = match streams.read(holdings, group, &rows, Keys::Unwanted).await {
+        let read = async {
+            verify_unneeded(holdings, &streams, group).await?;
+            streams.read(holdings, group, &rows, Keys::Unwanted).await
+        };
+        let damaged = match read.await {
             Err(error) => Some(error),
             Ok(found) => found.columns.first().and_then(|(_, vector)| {
                 let (entry, nulls) = streams.statistics(group);
