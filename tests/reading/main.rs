@@ -17,6 +17,7 @@ mod meanwhile;
 mod points;
 mod scans;
 mod sealed;
+mod sealing;
 mod snapshots;
 mod world;
 
