@@ -142,7 +142,8 @@ impl<'a, D: Disk> Finder<'a, D> {
             return Ok(segment.rows.end);
         }
         let opened = self.holdings.open_sealed(segment).await?;
-        let groups = &opened.directory.groups;
+        // A snapshot may see only some of them: its version may be newer than its row count.
+        let groups = &opened.directory.groups[..opened.groups(&opened.segment.rows).end];
         let group = groups.partition_point(|group| edge.is_behind(group.first_key)).saturating_sub(1);
         let (rows, described) = (opened.rows_of(group), groups[group]);
         if edge.is_behind(described.last_key) {

@@ -124,7 +124,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Does one piece of the work that keeps a store fast: seals the oldest segment that is finished. On any core,
-    /// beside the writer, whom it hands the result: it takes effect with his next commit, sync, checkpoint or close,
+    /// beside the writer, whom it hands the result: it takes effect with his next commit (that is not only buffered), sync, checkpoint or close,
     /// and with a [`Committer`](crate::Committer) at once. Call it again until there is nothing to do.
     ///
     /// One call works at a time, the others return at once. Its future may be dropped at any moment, and an error
@@ -216,6 +216,13 @@ impl Snapshot {
     #[must_use]
     pub fn note(&self) -> Option<&[u8]> {
         self.seen.note.as_deref()
+    }
+
+    /// The same of fewer rows: what a snapshot is whose version is newer than its row count.
+    #[cfg(test)]
+    pub(crate) fn cut(mut self, rows: u64) -> Self {
+        self.seen.rows = rows;
+        self
     }
 
     /// Refuses a snapshot of another store: its rows would be nonsense there.

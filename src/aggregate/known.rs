@@ -131,8 +131,10 @@ impl<D: Disk> Reader<D> {
 
     /// The last value, where it is in a row group that was taken from statistics.
     pub(super) async fn find_last(&self, running: &mut Running) -> Result<()> {
-        let Some(LastGroup { streams, group }) = running.last_group.take() else { return Ok(()) };
+        // It stays until the value is there: the future may be dropped meanwhile.
+        let Some(LastGroup { streams, group }) = running.last_group.clone() else { return Ok(()) };
         running.last = self.end_value(&streams, group, End::Last).await?;
+        running.last_group = None;
         Ok(())
     }
 
@@ -171,7 +173,8 @@ fn known(streams: &Streams, rows: &Range<u64>, groups: &Range<usize>, first_row:
     let begins = first.start >> GROUP_BITS << GROUP_BITS;
     let start =
         if rows.start <= first.start && first_row <= begins { groups.start } else { groups.start + 1 };
-    let is_whole = streams.opened.rows_of(groups.end - 1).end <= rows.end;
+    // All of its rows, not only those that the snapshot sees.
+    let is_whole = streams.opened.directory.rows_of(groups.end - 1).end <= rows.end;
     let end = if is_whole { groups.end } else { groups.end - 1 };
     start..end.max(start)
 }

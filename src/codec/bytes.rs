@@ -83,6 +83,11 @@ enum Values {
 }
 
 impl Located {
+    /// Whether the values end at these places of the data, and begin with it.
+    pub(crate) fn ends_at(&self, ends: &[u64]) -> bool {
+        matches!(&self.values, Values::Bounds(bounds) if bounds.first() == Some(&0) && bounds[1..] == *ends)
+    }
+
     /// Bytes of these values, decoded.
     pub(crate) fn bytes(&self) -> u64 {
         match &self.values {
@@ -140,7 +145,7 @@ impl BytesBlock {
     /// Bytes in memory.
     pub(crate) fn memory_bytes(&self) -> usize {
         let (Codec::Frames { starts: list } | Codec::Dictionary { bounds: list }) = &self.codec;
-        size_of::<Self>() + 8 * (list.len() + self.bounds.len())
+        size_of::<Self>() + self.numbers.memory_bytes() + 8 * (list.len() + self.bounds.len())
     }
 
     /// Bytes of the header.
@@ -339,6 +344,9 @@ impl Codec {
                 let mut starts = vec![0];
                 starts.extend(inner.iter().map(|start| u64::from_le_bytes(*start)));
                 starts.push(data_bytes);
+                if !starts.is_sorted() {
+                    return Err("where vectors begin in the data goes back".into());
+                }
                 if numbers.vectors() == 0 && data_bytes > 0 {
                     return Err("a block without rows has data".into());
                 }

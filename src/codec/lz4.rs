@@ -46,6 +46,8 @@ pub(super) fn data_of(index: usize, data_bytes: u64) -> usize {
 pub(super) struct Compressor {
     table: CompressTable,
     output: Vec<u8>,
+    /// What a frame decodes to, to be compared.
+    decoded: Vec<u8>,
     /// Data of the frame that is not full yet.
     open: Vec<u8>,
 }
@@ -53,7 +55,7 @@ pub(super) struct Compressor {
 impl Compressor {
     pub(super) fn new() -> Self {
         let output = vec![0; get_maximum_output_size(FRAME)];
-        Self { table: CompressTable::small(), output, open: Vec::new() }
+        Self { table: CompressTable::small(), output, decoded: vec![0; FRAME], open: Vec::new() }
     }
 
     /// Appends the frames that `data` completes to `bytes`, and the length of each to `lengths`.
@@ -63,7 +65,7 @@ impl Compressor {
             let (now, rest) = data.split_at(missing);
             data = rest;
             if now.len() == FRAME {
-                lengths.push(encode(now, &mut self.table, &mut self.output, bytes));
+                lengths.push(self.encode(now, bytes));
                 continue;
             }
             self.open.extend_from_slice(now);
@@ -76,19 +78,26 @@ impl Compressor {
     /// Appends the frame that is open, if there is one.
     pub(super) fn close(&mut self, lengths: &mut Vec<u16>, bytes: &mut Vec<u8>) {
         if !self.open.is_empty() {
-            lengths.push(encode(&self.open, &mut self.table, &mut self.output, bytes));
+            let open = std::mem::take(&mut self.open);
+            lengths.push(self.encode(&open, bytes));
+            self.open = open;
             self.open.clear();
         }
     }
-}
 
-/// Appends the frame of `data`; returns its length.
-fn encode(data: &[u8], table: &mut CompressTable, output: &mut [u8], bytes: &mut Vec<u8>) -> u16 {
-    let len = compress_into_with_table(data, output, table)
-        .unwrap_or_else(|_| unreachable!("there is room for what does not get smaller"));
-    let frame = if len * GAIN <= data.len() * (GAIN - 1) { &output[..len] } else { data };
-    bytes.extend_from_slice(frame);
-    small(frame.len())
+    /// Appends the frame of `data`; returns its length. LZ4 that does not come back as it was is not used.
+    fn encode(&mut self, data: &[u8], bytes: &mut Vec<u8>) -> u16 {
+        let Self { table, output, decoded, .. } = self;
+        let len = compress_into_with_table(data, output, table)
+            .unwrap_or_else(|_| unreachable!("there is room for what does not get smaller"));
+        let mut comes_back = |frame: &[u8]| {
+            decompress_into(frame, &mut decoded[..data.len()]).is_ok_and(|len| decoded[..len] == *data)
+        };
+        let is_smaller = len * GAIN <= data.len() * (GAIN - 1);
+        let frame = if is_smaller && comes_back(&output[..len]) { &output[..len] } else { data };
+        bytes.extend_from_slice(frame);
+        small(frame.len())
+    }
 }
 
 /// That a frame of `len` bytes can hold so much data.

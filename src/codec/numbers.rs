@@ -174,6 +174,11 @@ impl<'a> Numbers<'a> {
         if matches!(numbers.shape, Shape::Deltas { .. }) && frame.number(0) != frame.base {
             return Err("there is a difference for the first number");
         }
+        if matches!(numbers.shape, Shape::Deltas { .. })
+            && frame.patches().next().is_some_and(|(at, _)| at == 0)
+        {
+            return Err("there is a patch for the first number");
+        }
         Ok(numbers)
     }
 

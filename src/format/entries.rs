@@ -264,6 +264,9 @@ fn parse_entry(from: &mut Cursor<'_, '_>, shape: Shape) -> Result<Entry, Malform
     Ok(Entry { end, block, nulls, statistics: Some(Statistics { extremes, total }) })
 }
 
+/// The longest head of a block: that of one of bytes has six bytes for 32 KiB of data.
+const HEAD_BYTES_MAX: u32 = 64 << 20;
+
 /// The next entry, of a block of `rows` that begins at `start`, which moves behind it.
 fn check_entry(
     from: &mut Cursor<'_, '_>,
@@ -277,6 +280,14 @@ fn check_entry(
     };
     if bytes > FIXED_BYTES_MAX && !matches!(shape, Shape::Bytes(_)) {
         return Err(from.malformed("a block is longer than it can be"));
+    }
+    if entry.block.is_some_and(|block| block.head_bytes > HEAD_BYTES_MAX) {
+        return Err(from.malformed("the head of a block is longer than it can be"));
+    }
+    if let Some(Statistics { total: Total::Integer(total), .. }) = entry.statistics
+        && total.unsigned_abs() > u128::from(rows) * u128::from(u64::MAX)
+    {
+        return Err(from.malformed("a sum is beyond what so many values come to"));
     }
     *start = entry.end;
     let nulls = u64::from(entry.nulls);

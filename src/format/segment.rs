@@ -155,7 +155,7 @@ pub(crate) fn directory_bytes(rows: &Range<u64>, schema: &Schema) -> Option<u64>
     let groups = groups(rows);
     let content = (groups.end - groups.start).checked_mul(GROUP as u64)?;
     let content = content.checked_add((FIXED + STREAM * schema.files().len() + sheet::HEADER) as u64)?;
-    content.checked_next_multiple_of(PAGE as u64)
+    content.checked_next_multiple_of(PAGE as u64).filter(|bytes| *bytes <= sheet::BYTES_MAX)
 }
 
 impl Directory {
@@ -204,6 +204,9 @@ impl Directory {
         sheet_bytes: usize,
     ) -> Result<Self, Malformed> {
         let (first_row, rows) = (from.number("first row")?, from.number("rows")?);
+        if rows == 0 {
+            return Err(from.malformed("a sealed segment has rows"));
+        }
         // Neither is above 2^63: see `Cursor::number`.
         let rows = first_row..first_row + rows;
         let count = from.count(GROUP, "row groups")?;

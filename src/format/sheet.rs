@@ -12,7 +12,7 @@ use super::{Malformed, PAGE, Piece, Salt, StoreId, VERSION};
 pub(super) const HEADER: usize = 64;
 const SUM: usize = 52;
 /// Above the sheet of any store that its limits allow: a tail under a page and the sums of each raw file.
-const BYTES_MAX: u64 = 1 << 30;
+pub(super) const BYTES_MAX: u64 = 1 << 30;
 
 /// Which sheet it is: beside its magic, what it must say of itself.
 #[derive(Clone, Copy, Debug)]

@@ -176,6 +176,12 @@ impl Streams {
         sealed::kept(entries, groups.start).start..sealed::kept(entries, groups.end - 1).end
     }
 
+    /// Whether one read brings the block of a row group.
+    pub(crate) fn fits_one_read(&self, stream: usize, group: usize) -> bool {
+        let pages = sealed::pages(&self.range(stream, &(group..group + 1)));
+        pages.end - pages.start <= TRANSFER_BYTES_MAX as u64
+    }
+
     /// Whether one read may bring the block of a row group together with those of the ones before it.
     pub(crate) fn is_one_read(&self, stream: usize, before: &Range<usize>, group: usize) -> bool {
         let (last, next) = (self.range(stream, before), self.range(stream, &(group..group + 1)));

@@ -26,6 +26,7 @@ use crate::reader::rows::{Keys, Rows};
 use crate::reader::{Reader, check_columns};
 use crate::schema::{ColumnId, Schema};
 use crate::seek::{Edge, Finder};
+use crate::segment::Segment;
 use crate::segment::read::{Body, Damage, Loaded};
 use crate::snapshot::Snapshot;
 
@@ -223,7 +224,9 @@ impl<D: Disk> Running<D> {
             Direction::Forward => self.left.start,
             Direction::Reverse => self.left.end - 1,
         };
-        let segment = at.segment(at.segment_of(row)).raw()?;
+        let Segment::Raw(segment) = at.segment(at.segment_of(row)) else {
+            unreachable!("rows from the first raw segment on are in raw ones")
+        };
         let base = segment.rows.start;
         let rows = self.left.start.max(base) - base..self.left.end.min(segment.rows.end) - base;
         let segment = reader.holdings.load(segment).await?;

@@ -77,6 +77,8 @@ enum Block {
     /// None is needed.
     None,
     Coming,
+    /// It is too long for one read, and read when its turn has come.
+    Long,
     Here(Arc<Encoded>),
     Failed(Error),
 }
@@ -228,6 +230,9 @@ impl<D: Disk> Sealed<D> {
 
     /// Waits until all blocks of a row group of the first portion are here.
     async fn bring(&mut self, reader: &Reader<D>, group: usize) -> Result<Vec<Option<Arc<Encoded>>>> {
+        if let Some(portion) = self.portions.front_mut() {
+            portion.bring_long(reader, group).await?;
+        }
         loop {
             self.start();
             let Some(portion) = self.portions.front() else { return Ok(Vec::new()) };
@@ -309,7 +314,11 @@ impl<D: Disk> Portion<D> {
             for group in self.groups.clone() {
                 let kept = || reader.holdings.kept_block(&self.streams.opened, file, group);
                 let block = match self.streams.needs(stream, group) {
-                    true => kept().map_or(Block::Coming, Block::Here),
+                    true => match kept() {
+                        Some(block) => Block::Here(block),
+                        None if self.streams.fits_one_read(stream, group) => Block::Coming,
+                        None => Block::Long,
+                    },
                     false => Block::None,
                 };
                 if matches!(block, Block::Coming) {
@@ -333,6 +342,18 @@ impl<D: Disk> Portion<D> {
         self.unread = unread.into();
     }
 
+    /// Reads those blocks of a row group that are too long for one read.
+    async fn bring_long(&mut self, reader: &Reader<D>, group: usize) -> Result<()> {
+        let index = group - self.groups.start;
+        for (Stream { file, entries }, blocks) in self.streams.all.iter().zip(&mut self.blocks) {
+            if matches!(blocks[index], Block::Long) {
+                let read = reader.holdings.block(&self.streams.opened, entries, *file, group);
+                blocks[index] = Block::Here(read.await?);
+            }
+        }
+        Ok(())
+    }
+
     /// The blocks of a row group, if all that are needed are here.
     fn here(&self, group: usize) -> Result<Option<Vec<Option<Arc<Encoded>>>>> {
         let index = group - self.groups.start;
@@ -341,7 +362,7 @@ impl<D: Disk> Portion<D> {
             all.push(match &blocks[index] {
                 Block::None => None,
                 Block::Here(block) => Some(Arc::clone(block)),
-                Block::Coming => return Ok(None),
+                Block::Coming | Block::Long => return Ok(None),
                 Block::Failed(error) => return Err(error.clone()),
             });
         }

@@ -53,14 +53,6 @@ impl Segment {
         }
     }
 
-    /// The raw segment that it is.
-    pub(crate) fn raw(self) -> crate::error::Result<RawSegment> {
-        match self {
-            Self::Raw(segment) => Ok(segment),
-            Self::Sealed(segment) => Err(segment.unread()),
-        }
-    }
-
     /// The slot in which its files lie; none if it is sealed.
     pub(crate) fn slot(&self) -> Option<u32> {
         match self {
@@ -79,11 +71,6 @@ impl Segment {
 }
 
 impl SealedSegment {
-    pub(crate) fn unread(&self) -> crate::error::Error {
-        let what = format!("segment {} is sealed", self.sealed.number).into();
-        crate::error::Error::Unsupported { what }
-    }
-
     pub(crate) fn path(&self, dir: &Path) -> PathBuf {
         path(dir, self.sealed.number)
     }

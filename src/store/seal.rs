@@ -53,7 +53,8 @@ pub enum Maintained {
     /// Nothing was to be done, or not now: every finished segment is sealed, another call is at work, or what was
     /// sealed last waits for the writer to publish it.
     Nothing,
-    /// A segment was sealed, and is published by the writer's next commit, sync, checkpoint or close.
+    /// A segment was sealed. The writer publishes it with the next commit (that is not only buffered), sync, checkpoint
+    /// or close; one that has begun to close already leaves it, to be sealed again later.
     #[non_exhaustive]
     Sealed {
         /// Its number.

@@ -77,7 +77,7 @@ fn statistics(kind: Kind, group: usize) -> Statistics {
     };
     let total = match kind {
         Kind::F64 | Kind::F32 => Total::Float(if group == 2 { f64::NAN } else { -1.5 }),
-        _ => Total::Integer(-1 << 90),
+        _ => Total::Integer(-1 << 63),
     };
     Statistics { extremes: (group != 2).then_some(extremes), total }
 }

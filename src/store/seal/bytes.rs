@@ -1,7 +1,7 @@
 //! The stream of a column of bytes or text: blocks that are written as their data is read, however large they are.
 //!
-//! A block whose data fits a bound is decoded and compared before it is written. Of a larger one each frame and vector
-//! is proven by its checksum when it is read back, no more.
+//! A block whose data fits a bound is decoded and compared before it is written. Of a larger one each frame was decoded
+//! and compared when it was made, and the ends of its values are.
 //!
 //! Not here: how bytes are encoded (`codec`, `format`), columns of fixed width (`blocks`).
 
@@ -77,6 +77,7 @@ impl<D: Disk> Seal<'_, D> {
         let is_compared = data_bytes <= COMPARED_BYTES_MAX;
         let (mut bytes, mut seen) = (Vec::new(), Vec::new());
         let mut writer = BytesWriter::new(&values.ends, place, &self.shared.id, &mut bytes);
+        let vectors = bytes.clone();
         for at in (0..data_bytes).step_by(PIECE) {
             let end = (at + PIECE as u64).min(data_bytes);
             let piece = data.bytes(values.start + at..values.start + end).await?;
@@ -95,7 +96,8 @@ impl<D: Disk> Seal<'_, D> {
         let is_same = |sealed: &SealedBytes| match is_compared {
             true => decoded(sealed, &bytes, values.ends.len())
                 .is_ok_and(|runs| runs.bounds.get(1..) == Some(&values.ends) && runs.data == seen),
-            false => true,
+            // Its frames have been compared one by one when they were made.
+            false => ends_at(sealed, &vectors, &values.ends),
         };
         let (Some(sealed), Ok(head_bytes)) = (sealed.ok().filter(is_same), u32::try_from(head_bytes)) else {
             return Err(data.damaged(values.start, super::blocks::UNFAITHFUL));
@@ -104,6 +106,15 @@ impl<D: Disk> Seal<'_, D> {
         output.push(&bytes).await.map_err(Refused::before_writing)?;
         Ok(coded)
     }
+}
+
+/// Whether the vectors of a block say that its values end there.
+fn ends_at(sealed: &SealedBytes, vectors: &[u8], ends: &[u64]) -> bool {
+    let rows = 0..ends.len();
+    let range = sealed.block().vectors(&rows);
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    let Some(bytes) = vectors.get(place(range.start)..place(range.end)) else { return false };
+    sealed.block().locate(&rows, bytes, &mut Scratch::default()).is_ok_and(|located| located.ends_at(ends))
 }
 
 /// All values of a block.

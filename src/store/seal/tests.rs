@@ -275,3 +275,38 @@ fn a_sealed_segment_holds_every_value_and_its_statistics() {
         assert_eq!(check_all(&World { disk, writer, files }) as u64, count, "behind recovery");
     }
 }
+
+#[test]
+fn a_snapshot_that_sees_part_of_a_sealed_segment_reads_that_part() {
+    let mut world = World::new(50_000, 25_000);
+    let store: Store<SimDisk> = world.writer.store();
+    let raw = store.snapshot();
+    assert!(matches!(world.seal(), Maintained::Sealed { .. }));
+    world.sync();
+    let (reader, sealed) = (store.reader(), store.snapshot());
+    for rows in [0, 1, 100, 16_384, 20_000] {
+        let (raw, sealed) = (raw.clone().cut(rows), sealed.clone().cut(rows));
+        for keys in [0..u64::MAX, 5..2000, 1500..200_000, 150_000..u64::MAX] {
+            let of = async |at: &crate::Snapshot| {
+                let all = reader.aggregate(at, keys.clone(), crate::ColumnId(1)).await?;
+                let ends = [
+                    crate::Seek::AtOrBefore(keys.end),
+                    crate::Seek::AtOrAfter(keys.start),
+                    crate::Seek::Last,
+                ];
+                let mut found = Vec::new();
+                for to in ends {
+                    found.push(reader.seek(at, to).await?);
+                }
+                let (mut scan, mut count) = (reader.scan(at, keys.clone()), 0);
+                while let Some(batch) = scan.next().await? {
+                    count += batch.len();
+                }
+                Ok::<_, Error>((format!("{all:?}"), found, count))
+            };
+            let (of_raw, of_sealed) =
+                (run(&world.disk, of(&raw)).unwrap(), run(&world.disk, of(&sealed)).unwrap());
+            assert_eq!(of_raw.unwrap(), of_sealed.unwrap(), "{rows} rows, {keys:?}");
+        }
+    }
+}
