@@ -401,6 +401,43 @@ fn every_bit_of_a_sealed_segment_is_found() {
     });
 }
 
+/// Where a block lies.
+fn block(disk: &SimDisk, segment: u64, column: Option<ColumnId>, group: usize) -> Range<u64> {
+    let shown = inspect_on(disk.clone(), DIR, Inspect::Block { segment, column, group }, Hex::Hidden);
+    let text = run(disk, shown).unwrap().unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("block: bytes ")).unwrap();
+    let (start, rest) = line.split_once(" to ").unwrap();
+    start.parse().unwrap()..rest.split_once(',').unwrap().0.parse().unwrap()
+}
+
+#[test]
+fn a_check_finds_what_no_reader_needs() {
+    let sealed = Sealed::get();
+    // Keys that are evenly spaced, values that are all null; and the entries that say where the former lie.
+    let entries = |segment| {
+        let bytes = sealed.disk.file_bytes(path(segment)).unwrap();
+        let place = bytes.len() as u64 - 8192;
+        place..place + 16
+    };
+    for segment in [0, 1] {
+        let blocks = [None, Some(ColumnId(6))].map(|column| block(&sealed.disk, segment, column, 0));
+        for range in blocks.into_iter().chain([entries(segment)]) {
+            assert!((16..200).contains(&(range.end - range.start)), "{range:?}");
+            for offset in range.step_by(if every() { 1 } else { 5 }) {
+                let disk = sealed.disk.fork(1);
+                disk.flip(path(segment), offset, 1 << (offset % 8)).unwrap();
+                told(
+                    || format!("a bit of byte {offset} of {} flipped", path(segment).display()),
+                    || {
+                        Sealed::damage(&disk, &path(segment));
+                        sealed.check(&Patient::open(disk.clone()).unwrap(), &path(segment), [0, 4]);
+                    },
+                );
+            }
+        }
+    }
+}
+
 /// Where other tests ask a store that was opened before.
 #[test]
 fn a_flipped_bit_of_a_sealed_segment_keeps_nobody_from_opening() {
