@@ -208,18 +208,26 @@ impl Streams {
         keys: Keys,
     ) -> Result<Rows> {
         let reads_max = holdings.shared.options.reads_in_flight.max(1);
-        let block = async |stream: usize| match self.needs(stream, group) {
-            true => {
-                let Stream { file, entries } = &self.all[stream];
-                holdings.block(&self.opened, entries, *file, group).await.map(Some)
-            }
-            false => Ok(None),
-        };
-        let blocks = stream::iter(0..self.all.len()).map(block).buffered(reads_max);
+        let blocks = (0..self.all.len()).map(|stream| self.block(holdings, stream, group));
+        let blocks = stream::iter(blocks).buffered(reads_max);
         let blocks: Vec<Option<Arc<Encoded>>> = blocks.try_collect().await?;
         let ask = Ask { keys, direction: Direction::Forward, bytes_max: u64::MAX };
         let (_, rows) = self.decode(holdings, group, rows, ask, &blocks, &mut Scratch::default()).await?;
         Ok(rows)
+    }
+
+    /// A stream's block of a row group, if it is needed.
+    async fn block<D: Disk>(
+        &self,
+        holdings: &Holdings<D>,
+        stream: usize,
+        group: usize,
+    ) -> Result<Option<Arc<Encoded>>> {
+        if !self.needs(stream, group) {
+            return Ok(None);
+        }
+        let Stream { file, entries } = &self.all[stream];
+        holdings.block(&self.opened, entries, *file, group).await.map(Some)
     }
 
     /// Rows of a row group from its blocks, one for each stream that needs one; fewer than asked for where their bytes
@@ -275,15 +283,8 @@ impl Streams {
         check: impl FnOnce(u64) -> Result<()>,
     ) -> Result<Vec<u8>> {
         let column = &self.columns[0];
-        let block = match self.needs(column.data, group) {
-            true => {
-                let Stream { file, entries } = &self.all[column.data];
-                Some(holdings.block(&self.opened, entries, *file, group).await?)
-            }
-            false => None,
-        };
         let mut blocks = vec![None; self.all.len()];
-        blocks[column.data] = block;
+        blocks[column.data] = self.block(holdings, column.data, group).await?;
         let row = usize::try_from(row - self.opened.directory.rows_of(group).start).unwrap_or(usize::MAX);
         Texts { holdings, streams: self, group, blocks: &blocks }.part(column, row, part, check).await
     }

@@ -35,7 +35,7 @@ impl<'a, D: Disk> Figures<'a, D> {
         Self { disk, dir, floor, rows, time: if quick { LONG_ENOUGH / 20 } else { LONG_ENOUGH } }
     }
 
-    pub(super) async fn writer(&self, name: &str) -> Result<Writer<D>> {
+    async fn writer(&self, name: &str) -> Result<Writer<D>> {
         Ok(Writer::create_on(self.disk.clone(), self.dir.join(name), schema()?, Options::default()).await?)
     }
 
