@@ -229,7 +229,9 @@ macro_rules! floats {
             fn ends(values: &[Self]) -> Option<(Self, Self)> {
                 let (min, max) = ends_of(values)?;
                 // Zeros are equal, whatever their sign, but not of one rank.
-                let has = |zero: Self| values.iter().any(|value| value.to_bits() == zero.to_bits());
+                // All are looked at, because a loop that may end early takes one after the other.
+                let is = |zero: Self| move |has, value: &Self| has | (value.to_bits() == zero.to_bits());
+                let has = |zero: Self| values.iter().fold(false, is(zero));
                 let min = if min == 0.0 && has(-0.0) { -0.0 } else { min };
                 let max = if max == 0.0 && has(0.0) { 0.0 } else { max };
                 Some((min, max))

@@ -59,8 +59,7 @@ pub(super) enum Codec {
 /// The block of these values, 16,384 at most.
 pub(crate) fn encode<T: Fixed>(values: &[T]) -> Vec<u8> {
     assert!(values.len() <= BLOCK_ROWS, "a block has {BLOCK_ROWS} rows at most");
-    let bits: Vec<u64> = values.iter().map(|value| value.bits()).collect();
-    encode_bits(&bits, T::KIND)
+    encode_bits(&T::all_bits(values), T::KIND)
 }
 
 fn encode_bits(values: &[u64], kind: Kind) -> Vec<u8> {

@@ -40,6 +40,8 @@ const PRECHOICES: usize = 24;
 const TRIAL: usize = 32;
 /// So many are tried for each vector.
 const CHOICES: usize = 3;
+/// So many values are tried side by side.
+const ABREAST: usize = 4;
 
 /// The two exponents, f up to e.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,28 +51,97 @@ pub(super) struct Exponents {
 }
 
 impl Exponents {
-    fn to_number(self, value: f64) -> u64 {
-        let scaled = value * TENS[usize::from(self.e)] * TENTHS[usize::from(self.f)];
-        (scaled + MAGIC).to_bits() & pack::mask(NUMBER_BITS)
+    fn scale(self) -> Scale {
+        let (e, f) = (usize::from(self.e), usize::from(self.f));
+        Scale { up: TENS[e], down: TENTHS[f], back_up: TENS[f], back_down: TENTHS[e] }
     }
 
     fn to_value(self, number: u64) -> f64 {
-        whole(number) * TENS[usize::from(self.f)] * TENTHS[usize::from(self.e)]
+        self.scale().to_value(number)
     }
 
     /// About how many bits these values take; exceptions as values and positions.
     fn cost(self, values: &[u64], float: Float) -> usize {
-        let (mut lowest, mut highest, mut exceptions) = (u64::MAX, 0, 0);
-        for bits in values {
-            let number = self.to_number(float.value(*bits));
-            if float.bits(self.to_value(number)) == *bits {
-                (lowest, highest) = (lowest.min(number), highest.max(number));
-            } else {
-                exceptions += 1;
+        let found = match float {
+            Float::F64 => self.scale().try_on(values, f64::from_bits, f64::to_bits),
+            Float::F32 => {
+                self.scale().try_on(values, |bits| Float::F32.value(bits), |value| Float::F32.bits(value))
             }
+        };
+        let width = (u64::BITS - found.highest.saturating_sub(found.lowest).leading_zeros()) as usize;
+        (values.len() - found.exceptions) * width + found.exceptions * (float.width() * 8 + 16)
+    }
+}
+
+/// The factors of two exponents.
+#[derive(Clone, Copy)]
+struct Scale {
+    up: f64,
+    down: f64,
+    back_up: f64,
+    back_down: f64,
+}
+
+/// What numbers some values are.
+struct Tried {
+    lowest: u64,
+    highest: u64,
+    exceptions: usize,
+}
+
+impl Scale {
+    /// The float whose low bits are the number.
+    fn rounded(self, value: f64) -> f64 {
+        let sum = value * self.up * self.down + MAGIC;
+        f64::from_bits(sum.to_bits() & pack::mask(NUMBER_BITS) | MAGIC_BITS)
+    }
+
+    fn to_value(self, number: u64) -> f64 {
+        whole(number) * self.back_up * self.back_down
+    }
+
+    /// The numbers of values that come back.
+    fn try_on(self, values: &[u64], value: impl Fn(u64) -> f64, bits: impl Fn(f64) -> u64) -> Tried {
+        // As floats, which any machine compares several at once; their order is that of the numbers. Masks, because a choice
+        // is made with jumps.
+        let (mut lowest, mut highest, mut exceptions) = ([f64::MAX; ABREAST], [0.0; ABREAST], [0; ABREAST]);
+        let mut take = |lane: usize, known: u64| {
+            let rounded = self.rounded(value(known));
+            let back = bits(self.to_value(rounded.to_bits()));
+            let mask = u64::from(back != known).wrapping_neg();
+            let high = f64::from_bits(rounded.to_bits() & !mask);
+            let low = f64::from_bits(rounded.to_bits() | (mask >> 2));
+            lowest[lane] = if low < lowest[lane] { low } else { lowest[lane] };
+            highest[lane] = if high > highest[lane] { high } else { highest[lane] };
+            exceptions[lane] += mask & 1;
+        };
+        let (whole, rest) = values.as_chunks::<ABREAST>();
+        for values in whole {
+            (0..ABREAST).for_each(|lane| take(lane, values[lane]));
         }
-        let width = (u64::BITS - highest.saturating_sub(lowest).leading_zeros()) as usize;
-        (values.len() - exceptions) * width + exceptions * (float.width() * 8 + 16)
+        rest.iter().enumerate().for_each(|(lane, known)| take(lane, *known));
+        Tried {
+            lowest: lowest.map(f64::to_bits).into_iter().fold(u64::MAX, u64::min),
+            highest: highest.map(f64::to_bits).into_iter().fold(0, u64::max),
+            exceptions: usize::try_from(exceptions.iter().sum::<u64>()).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// The numbers of all values; returns the bits in which some do not come back.
+    fn numbers(
+        self,
+        values: &[u64],
+        value: impl Fn(u64) -> f64,
+        bits: impl Fn(f64) -> u64,
+        numbers: &mut [u64],
+    ) -> u64 {
+        let mut wrong = 0;
+        for (number, known) in numbers.iter_mut().zip(values) {
+            let rounded = self.rounded(value(*known)).to_bits();
+            wrong |= bits(self.to_value(rounded)) ^ known;
+            *number = rounded & pack::mask(NUMBER_BITS);
+        }
+        wrong
     }
 }
 
@@ -97,7 +168,7 @@ fn best(
 }
 
 /// About `count` of these values, from everywhere.
-pub(super) fn spread(values: &[u64], count: usize) -> impl Iterator<Item = u64> {
+pub(super) fn spread(values: &[u64], count: usize) -> impl ExactSizeIterator<Item = u64> {
     values.iter().copied().step_by((values.len() / count).max(1))
 }
 
@@ -114,11 +185,13 @@ pub(super) fn encode(values: &[u64], float: Float, choices: &[Exponents], bytes:
     };
     let mut numbers = [0; VECTOR];
     let numbers = &mut numbers[..values.len()];
-    let mut wrong = 0;
-    for (number, value) in numbers.iter_mut().zip(values) {
-        *number = exponents.to_number(float.value(*value));
-        wrong |= float.bits(exponents.to_value(*number)) ^ value;
-    }
+    let scale = exponents.scale();
+    let wrong = match float {
+        Float::F64 => scale.numbers(values, f64::from_bits, f64::to_bits, numbers),
+        Float::F32 => {
+            scale.numbers(values, |bits| Float::F32.value(bits), |value| Float::F32.bits(value), numbers)
+        }
+    };
     let mut exceptions = Vec::new();
     if wrong != 0 {
         let is_wrong = |(number, value): (&u64, &u64)| float.bits(exponents.to_value(*number)) != *value;

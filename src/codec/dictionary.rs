@@ -18,40 +18,53 @@ const PLACES_LOG: u32 = 15;
 
 /// About how many different values there are: as many as make so many equal pairs in a sample.
 pub(super) fn estimate(values: &[u64]) -> usize {
-    let mut sample: Vec<u64> = spread(values, SAMPLE).collect();
-    let len = sample.len();
-    sample.sort_unstable();
-    sample.dedup();
-    let (different, equal) = (sample.len(), len - sample.len());
+    let sample = spread(values, SAMPLE);
+    let (len, mut table) = (sample.len(), Table::new());
+    sample.for_each(|value| {
+        table.number(value);
+    });
+    let (different, equal) = (table.seen.len(), len - table.seen.len());
     // Few equal ones among many: a birthday's odds. Many: most have been seen.
     let by_chance = len * len / (2 * equal).max(1);
     if equal * 4 < len { by_chance.max(different).min(values.len()) } else { different + different / 8 }
 }
 
+/// Values by the order in which each was seen first.
+struct Table {
+    places: Vec<u16>,
+    seen: Vec<u64>,
+}
+
+impl Table {
+    fn new() -> Self {
+        Self { places: vec![u16::MAX; 1 << PLACES_LOG], seen: Vec::new() }
+    }
+
+    /// How many different ones were seen before this was.
+    fn number(&mut self, value: u64) -> usize {
+        // Fibonacci hashing: the highest bits of the product are the well mixed ones.
+        let mixed = (value ^ value >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PLACES_LOG);
+        let mut place = mixed as usize;
+        loop {
+            let number = usize::from(self.places[place]);
+            match self.seen.get(number) {
+                Some(known) if *known == value => return number,
+                Some(_) => place = (place + 1) % self.places.len(),
+                None => break,
+            }
+        }
+        self.places[place] = small(self.seen.len());
+        self.seen.push(value);
+        self.seen.len() - 1
+    }
+}
+
 impl Dictionary {
     /// Of `values`, at most a block of them.
     pub(super) fn of(values: &[u64]) -> Self {
-        let mut table = vec![u16::MAX; 1 << PLACES_LOG];
-        // Each value in the order in which it is seen first, with the number of that.
-        let mut seen: Vec<(u64, usize)> = Vec::new();
-        let mut numbers: Vec<usize> = Vec::with_capacity(values.len());
-        for value in values {
-            // Fibonacci hashing: the highest bits of the product are the well mixed ones.
-            let mixed = (value ^ value >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PLACES_LOG);
-            let mut place = mixed as usize;
-            let number = loop {
-                match seen.get(usize::from(table[place])) {
-                    Some((known, number)) if known == value => break *number,
-                    Some(_) => place = (place + 1) % table.len(),
-                    None => break seen.len(),
-                }
-            };
-            if number == seen.len() {
-                table[place] = small(number);
-                seen.push((*value, number));
-            }
-            numbers.push(number);
-        }
+        let mut table = Table::new();
+        let numbers: Vec<usize> = values.iter().map(|value| table.number(*value)).collect();
+        let mut seen: Vec<(u64, usize)> = table.seen.into_iter().zip(0..).collect();
         seen.sort_unstable();
         let mut ranks = vec![0; seen.len()];
         seen.iter().zip(0_u64..).for_each(|((_, number), rank)| ranks[*number] = rank);

@@ -5,6 +5,8 @@
 //!
 //! Not here: `bytes` and `text`, which have no fixed width.
 
+use std::borrow::Cow;
+
 use crate::schema::Kind;
 
 /// A type of fixed width whose values are encoded in blocks.
@@ -14,6 +16,11 @@ pub(crate) trait Fixed: Copy {
     const ZERO: Self;
 
     fn bits(self) -> u64;
+
+    /// The bits of all values: they themselves, where they are that already.
+    fn all_bits(values: &[Self]) -> Cow<'_, [u64]> {
+        Cow::Owned(values.iter().map(|value| value.bits()).collect())
+    }
 
     /// From bits up to [`bits_max`] of this kind.
     fn from_bits(bits: u64) -> Self;
@@ -82,7 +89,7 @@ const SIGN_64: u64 = 1 << 63;
 const SIGN_32: u32 = 1 << 31;
 
 macro_rules! fixed {
-    ($($type:ident, $kind:ident, $zero:expr, |$value:ident| $to:expr, |$bits:ident| $from:expr;)*) => {$(
+    ($($type:ident, $kind:ident, $zero:expr, |$value:ident| $to:expr, |$bits:ident| $from:expr $(, $all:expr)?;)*) => {$(
         impl Fixed for $type {
             const KIND: Kind = Kind::$kind;
             const ZERO: Self = $zero;
@@ -92,6 +99,10 @@ macro_rules! fixed {
                 $to
             }
 
+            $(fn all_bits(values: &[Self]) -> Cow<'_, [u64]> {
+                Cow::Borrowed($all(values))
+            })?
+
             fn from_bits($bits: u64) -> Self {
                 $from
             }
@@ -100,9 +111,9 @@ macro_rules! fixed {
 }
 
 fixed! {
-    u64, U64, 0, |value| value, |bits| bits;
+    u64, U64, 0, |value| value, |bits| bits, std::convert::identity;
     i64, I64, 0, |value| value.cast_unsigned() ^ SIGN_64, |bits| (bits ^ SIGN_64).cast_signed();
-    f64, F64, 0.0, |value| value.to_bits(), |bits| f64::from_bits(bits);
+    f64, F64, 0.0, |value| value.to_bits(), |bits| f64::from_bits(bits), bytemuck::cast_slice;
     u32, U32, 0, |value| value.into(), |bits| low(bits);
     i32, I32, 0, |value| (value.cast_unsigned() ^ SIGN_32).into(), |bits| (low(bits) ^ SIGN_32).cast_signed();
     f32, F32, 0.0, |value| value.to_bits().into(), |bits| f32::from_bits(low(bits));

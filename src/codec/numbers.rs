@@ -5,7 +5,7 @@
 //!
 //! Not here: what the numbers mean for values (`block`, `decimals`).
 
-use super::frame::{self, Frame, Head, Plan};
+use super::frame::{self, Content, Frame, Head};
 use super::parts::Parts;
 use super::{VECTOR, pack};
 
@@ -48,62 +48,67 @@ enum Form {
     Deltas,
 }
 
+/// About how many bits a whole vector takes by the numbers of a sample.
+fn cost(sample: impl Iterator<Item = u64>) -> usize {
+    let (mut numbers, mut len) = ([0; RUNS * RUN], 0);
+    for (to, number) in numbers.iter_mut().zip(sample) {
+        (*to, len) = (number, len + 1);
+    }
+    match len {
+        0 => usize::MAX,
+        len => frame::bits::<{ RUNS * RUN }>(&numbers[..len]) * VECTOR / len,
+    }
+}
+
+fn delta(pair: &[u64]) -> u64 {
+    pair[1].wrapping_sub(pair[0]).wrapping_add(ZERO)
+}
+
+/// What the line leaves of number `index`.
+fn left(slope: u64, (index, number): (usize, &u64)) -> u64 {
+    number.wrapping_sub(line(slope, index)).wrapping_add(ZERO)
+}
+
 /// The form that takes the fewest bits for a sample.
 fn choose(numbers: &[u64]) -> Form {
-    let step = numbers.len().div_ceil(RUNS).max(RUN);
-    let (mut values, mut deltas, mut left) = (Vec::new(), Vec::new(), Vec::new());
-    let slope = slope(numbers);
-    for start in (0..numbers.len()).step_by(step) {
-        let run = &numbers[start..(start + RUN).min(numbers.len())];
-        values.extend_from_slice(run);
-        deltas.extend(run.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]).wrapping_add(ZERO)));
-        if let Some(slope) = slope {
-            let beside = |(at, number): (usize, &u64)| number.wrapping_sub(line(slope, start + at));
-            left.extend(run.iter().enumerate().map(beside).map(|left| left.wrapping_add(ZERO)));
-        }
-    }
-    let cost = |sample: &[u64]| match sample.len() {
-        0 => usize::MAX,
-        len => frame::plan(sample).bits * VECTOR / len,
-    };
-    let (values, deltas) = (cost(&values), cost(&deltas).saturating_add(64));
-    let left = cost(&left).saturating_add(64);
+    let starts = (0..numbers.len()).step_by(numbers.len().div_ceil(RUNS).max(RUN));
+    let runs = starts.map(|start| (start, &numbers[start..(start + RUN).min(numbers.len())]));
+    let values = cost(runs.clone().flat_map(|(_, run)| run.iter().copied()));
+    let deltas = cost(runs.clone().flat_map(|(_, run)| run.windows(2).map(delta))).saturating_add(64);
     let (gain, of) = DELTAS_GAIN;
-    match slope {
-        Some(slope) if left < values && deltas.saturating_mul(of) >= left.saturating_mul(gain) => {
-            Form::Line(slope)
+    if let Some(slope) = slope(numbers) {
+        let beside = runs.flat_map(|(start, run)| (start..).zip(run)).map(|number| left(slope, number));
+        let left = cost(beside).saturating_add(64);
+        if left < values && deltas.saturating_mul(of) >= left.saturating_mul(gain) {
+            return Form::Line(slope);
         }
-        _ if deltas.saturating_mul(of) < values.saturating_mul(gain) => Form::Deltas,
-        _ => Form::Values,
     }
+    if deltas.saturating_mul(of) < values.saturating_mul(gain) { Form::Deltas } else { Form::Values }
 }
 
 /// Appends `numbers`, 1 to 1,024 of them.
 pub(super) fn encode(numbers: &[u64], bytes: &mut Vec<u8>) {
-    let mut work = [0; VECTOR];
-    let work = &mut work[..numbers.len()];
-    let unshifted = |plan: Plan| Plan { base: plan.base.wrapping_sub(ZERO), ..plan };
-    match choose(numbers) {
-        Form::Values => frame::encode(numbers, frame::plan(numbers), VALUES, None, bytes),
+    let mut room: [u64; VECTOR];
+    let content = match choose(numbers) {
+        Form::Values => Content { numbers, zero: 0, skipped: 0, form: VALUES, extra: None },
         Form::Line(slope) => {
-            for (index, (left, number)) in work.iter_mut().zip(numbers).enumerate() {
-                *left = number.wrapping_sub(line(slope, index)).wrapping_add(ZERO);
-            }
-            let plan = frame::plan(work);
-            work.iter_mut().for_each(|left| *left = left.wrapping_sub(ZERO));
-            frame::encode(work, unshifted(plan), LINE, Some(slope), bytes);
+            room = [0; VECTOR];
+            let work = &mut room[..numbers.len()];
+            work.iter_mut()
+                .zip(numbers.iter().enumerate())
+                .for_each(|(to, number)| *to = left(slope, number));
+            Content { numbers: work, zero: ZERO, skipped: 0, form: LINE, extra: Some(slope) }
         }
         Form::Deltas => {
-            for (delta, pair) in work[1..].iter_mut().zip(numbers.windows(2)) {
-                *delta = pair[1].wrapping_sub(pair[0]).wrapping_add(ZERO);
-            }
-            let plan = unshifted(frame::plan(&work[1..]));
-            work[1..].iter_mut().for_each(|delta| *delta = delta.wrapping_sub(ZERO));
+            room = [0; VECTOR];
+            let work = &mut room[..numbers.len()];
+            work[1..].iter_mut().zip(numbers.windows(2)).for_each(|(to, pair)| *to = delta(pair));
             // The first number has a field of its own: nothing is packed for it.
-            work[0] = plan.base;
-            frame::encode(work, plan, DELTAS, Some(numbers[0]), bytes);
+            work[0] = work[1];
+            Content { numbers: work, zero: ZERO, skipped: 1, form: DELTAS, extra: Some(numbers[0]) }
         }
-    }
+    };
+    frame::encode(&content, bytes);
 }
 
 /// Adds the line. This and the next loop stand apart, so that they are compiled well wherever they are called.

@@ -32,8 +32,20 @@ pub(super) fn pack(numbers: &[u64], width: u32, bytes: &mut Vec<u8>) {
     debug_assert!(numbers.len() <= VECTOR && numbers.iter().all(|number| *number <= mask(width)));
     match width {
         0 => {}
-        1..=NARROW_MAX => narrow::pack(numbers, width, bytes),
+        1..=NARROW_MAX => {
+            let mut short = [0; VECTOR];
+            short.iter_mut().zip(numbers).for_each(|(short, number)| *short = u32(*number));
+            narrow::pack(&short[..numbers.len()], width, bytes);
+        }
         _ => wide::pack(numbers, width, bytes),
+    }
+}
+
+/// As [`pack`], for a width of 32 at most.
+pub(super) fn pack_short(numbers: &[u32], width: u32, bytes: &mut Vec<u8>) {
+    debug_assert!(numbers.len() <= VECTOR && numbers.iter().all(|number| u64::from(*number) <= mask(width)));
+    if width > 0 {
+        narrow::pack(numbers, width, bytes);
     }
 }
 
@@ -142,23 +154,30 @@ macro_rules! lanes {
                 u64::from(bits & super::$word(mask(width)))
             }
 
-            pub(super) fn pack(numbers: &[u64], width: u32, bytes: &mut Vec<u8>) {
+            pub(super) fn pack(numbers: &[$word], width: u32, bytes: &mut Vec<u8>) {
                 // One line more than there can be: a last row ends with the last line, and spills nothing.
                 let mut lines = [[0 as $word; $lanes]; $bits + 1];
-                for (row, numbers) in numbers.chunks($lanes).enumerate() {
+                let mut put = |row: usize, numbers: &[$word; $lanes]| {
                     let (line, shift) = place(row, width);
-                    for (lane, number) in numbers.iter().enumerate() {
-                        lines[line][lane] |= super::$word(*number) << shift;
+                    for (word, number) in lines[line].iter_mut().zip(numbers) {
+                        *word |= number << shift;
                     }
                     if shift + width as usize > $bits {
-                        for (lane, number) in numbers.iter().enumerate() {
-                            lines[line + 1][lane] |= super::$word(*number) >> ($bits - shift);
+                        for (word, number) in lines[line + 1].iter_mut().zip(numbers) {
+                            *word = number >> ($bits - shift);
                         }
                     }
-                }
-                let used = super::packed_bytes(width, numbers.len()) / LINE;
-                for line in &lines[..used] {
-                    bytes.extend(line.iter().flat_map(|word| word.to_le_bytes()));
+                };
+                let (rows, rest) = numbers.as_chunks();
+                rows.iter().enumerate().for_each(|(row, numbers)| put(row, numbers));
+                let mut last = [0; $lanes];
+                last[..rest.len()].copy_from_slice(rest);
+                put(rows.len(), &last);
+                let words = lines[..super::packed_bytes(width, numbers.len()) / LINE].as_flattened();
+                let start = bytes.len();
+                bytes.resize(start + words.len() * BYTES, 0);
+                for (to, word) in bytes[start..].as_chunks_mut().0.iter_mut().zip(words) {
+                    *to = word.to_le_bytes();
                 }
             }
         }

@@ -14,6 +14,9 @@ pub(crate) trait Raw: Copy {
     /// Appends all values in `bytes`, a whole number of them, to `values`.
     fn read(bytes: &[u8], values: &mut Vec<Self>);
 
+    /// The values in `bytes` where they are, if memory holds values as files do and these lie as values must.
+    fn view(bytes: &[u8]) -> Option<&[Self]>;
+
     /// Appends `values` to `bytes`.
     fn append(values: &[Self], bytes: &mut Vec<u8>);
 }
@@ -31,6 +34,10 @@ macro_rules! raw {
                 let start = bytes.len();
                 bytes.resize(start + values.len() * Self::WIDTH, 0);
                 LittleEndian::$write(values, &mut bytes[start..]);
+            }
+
+            fn view(bytes: &[u8]) -> Option<&[Self]> {
+                bytemuck::try_cast_slice(bytes).ok().filter(|_| cfg!(target_endian = "little"))
             }
 
             fn read(bytes: &[u8], values: &mut Vec<Self>) {
@@ -54,6 +61,10 @@ raw! {
 /// A byte a value, 0 or 1.
 impl Raw for bool {
     const WIDTH: usize = 1;
+
+    fn view(_: &[u8]) -> Option<&[Self]> {
+        None
+    }
 
     fn append(values: &[Self], bytes: &mut Vec<u8>) {
         bytes.extend(values.iter().copied().map(u8::from));

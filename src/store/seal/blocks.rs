@@ -5,6 +5,9 @@
 //!
 //! Not here: how values are encoded (`codec`, `format`), where their bytes come from and go to (`seal`).
 
+use std::borrow::Cow;
+
+use crate::codec::VECTOR;
 use crate::codec::block::Scratch;
 use crate::codec::fixed::Fixed;
 use crate::codec::raw::Raw;
@@ -69,10 +72,15 @@ pub(super) fn make(
     }
 }
 
-pub(super) fn values<T: Raw>(bytes: &[u8]) -> Vec<T> {
-    let mut values = Vec::with_capacity(bytes.len() / T::WIDTH);
-    T::read(bytes, &mut values);
-    values
+pub(super) fn values<T: Raw>(bytes: &[u8]) -> Cow<'_, [T]> {
+    T::view(bytes).map_or_else(
+        || {
+            let mut values = Vec::with_capacity(bytes.len() / T::WIDTH);
+            T::read(bytes, &mut values);
+            Cow::Owned(values)
+        },
+        Cow::Borrowed,
+    )
 }
 
 fn keys(raw: Raws<'_>, place: BlockPlace, store: &StoreId) -> Result<Made, Wrong> {
@@ -134,22 +142,31 @@ fn encoded<T: Fixed>(values: &[T], place: BlockPlace, store: &StoreId) -> Result
     let bytes = block::encode(values, place, store);
     let unfaithful = |_| (0, UNFAITHFUL);
     let block = SealedBlock::parse(&bytes, T::KIND, values.len(), place, store).map_err(unfaithful)?;
-    let (mut decoded, mut scratch) = (Vec::with_capacity(values.len()), Scratch::default());
-    for index in 0..block.block().vectors() {
+    let (mut decoded, mut scratch) = (Vec::with_capacity(VECTOR), Scratch::default());
+    for (index, values) in values.chunks(VECTOR).enumerate() {
         let vector = &bytes[block.vector(index)];
         if index < block.block().vectors_with_bytes() {
             block.verify(index, vector).map_err(unfaithful)?;
         }
+        decoded.clear();
         let vector = block.block().decode_vector::<T>(index, vector, &mut scratch, &mut decoded);
         vector.map_err(unfaithful)?;
+        if !is_same(values, &decoded) {
+            return Err((0, UNFAITHFUL));
+        }
     }
-    let same = |(one, other): (&T, &T)| one.bits() == other.bits();
-    if decoded.len() != values.len() || !values.iter().zip(&decoded).all(same) || block.bytes() != bytes.len()
-    {
+    if block.bytes() != bytes.len() {
         return Err((0, UNFAITHFUL));
     }
     let head_bytes = u32::try_from(block.head_bytes()).map_err(|_| (0, UNFAITHFUL))?;
     let coded = Coded { head_bytes, codec: block.block().tag() };
     let entry = Entry { end: bytes.len() as u64, block: Some(coded), nulls: 0, statistics: None };
     Ok(Made { bytes, entry, group: None })
+}
+
+/// Bit by bit; all of them, because a loop that may end early looks at one after the other.
+fn is_same<T: Fixed>(values: &[T], decoded: &[T]) -> bool {
+    let different = |(one, other): (&T, &T)| one.bits() ^ other.bits();
+    values.len() == decoded.len()
+        && values.iter().zip(decoded).map(different).fold(0, |ored, bits| ored | bits) == 0
 }
