@@ -42,11 +42,11 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::time::Instant;
 
-use codec::BLOCK_ROWS;
 use codec::block::{Block, Scratch, encode};
 use codec::bytes::encode::Encoder;
 use codec::bytes::{BytesBlock, Runs};
 use codec::fixed::Fixed;
+use codec::{BLOCK_ROWS, Tier};
 
 /// The shortest of many times, in seconds: what else the machine does only adds to it.
 fn shortest(rounds: usize, mut work: impl FnMut()) -> f64 {
@@ -69,7 +69,7 @@ fn bench<T: Fixed>(name: &str, column: &[T]) {
     if std::env::args().skip(1).any(|only| !only.starts_with('-') && only != name) {
         return;
     }
-    let blocks: Vec<Vec<u8>> = column.chunks(BLOCK_ROWS).map(encode).collect();
+    let blocks: Vec<Vec<u8>> = column.chunks(BLOCK_ROWS).map(|values| encode(values, Tier::Fast)).collect();
     let bits = blocks.iter().map(Vec::len).sum::<usize>() as f64 * 8.0 / column.len() as f64;
     let (values, bytes) = (&column[..BLOCK_ROWS], &blocks[0]);
     let block = Block::parse(bytes, T::KIND, BLOCK_ROWS, 0).unwrap();
@@ -80,7 +80,7 @@ fn bench<T: Fixed>(name: &str, column: &[T]) {
         black_box(&into);
     });
     let decoded = shortest(500, || decode(&block, black_box(bytes), &mut scratch, black_box(&mut into)));
-    let encoded = shortest(20, || drop(black_box(encode(black_box(values)))));
+    let encoded = shortest(20, || drop(black_box(encode(black_box(values), Tier::Fast))));
     for (values, bytes) in column.chunks(BLOCK_ROWS).zip(&blocks) {
         decode(&Block::parse(bytes, T::KIND, values.len(), 0).unwrap(), bytes, &mut scratch, &mut into);
         let same = into.iter().zip(values).all(|(one, other)| one.bits() == other.bits());

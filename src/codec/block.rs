@@ -14,8 +14,9 @@ use super::dictionary::Dictionary;
 use super::fixed::{Fixed, Float, bits_max};
 use super::numbers::{self, Numbers};
 use super::parts::{Parts, small};
+use super::pco::{self, Page, Pco};
 use super::split::Split;
-use super::{BLOCK_ROWS, HeaderField, VECTOR, choose, decimals};
+use super::{BLOCK_ROWS, HeaderField, Tier, VECTOR, choose, decimals};
 use crate::error::Malformed;
 use crate::schema::Kind;
 
@@ -24,6 +25,7 @@ const INTEGERS: u8 = 2;
 const DECIMALS: u8 = 3;
 const SPLIT: u8 = 4;
 const DICTIONARY: u8 = 5;
+const PCO: u8 = 8;
 
 /// Bytes of the header of every codec: tag, reserved, rows, length.
 const FIXED: usize = 8;
@@ -37,6 +39,7 @@ pub(crate) fn codec_name(tag: u8) -> &'static str {
         SPLIT => "split",
         DICTIONARY | bytes::DICTIONARY => "dictionary",
         bytes::FRAMES => "frames",
+        PCO => "pco",
         _ => "unknown",
     }
 }
@@ -54,12 +57,25 @@ pub(super) enum Codec {
     Split(Split),
     /// Value i is entry number i.
     Dictionary { entries: Vec<u64> },
+    /// All vectors are one page.
+    Pco(Pco),
 }
 
 /// The block of these values, 16,384 at most.
-pub(crate) fn encode<T: Fixed>(values: &[T]) -> Vec<u8> {
+pub(crate) fn encode<T: Fixed>(values: &[T], tier: Tier) -> Vec<u8> {
     assert!(values.len() <= BLOCK_ROWS, "a block has {BLOCK_ROWS} rows at most");
-    encode_bits(&T::all_bits(values), T::KIND)
+    let bits = T::all_bits(values);
+    let bytes = encode_bits(&bits, T::KIND);
+    let is_stride = bytes[0] == STRIDE;
+    let dense = if tier == Tier::Fast || is_stride { None } else { encode_page(&bits, T::KIND) };
+    dense.filter(|dense| dense.len() < bytes.len()).unwrap_or(bytes)
+}
+
+fn encode_page(values: &[u64], kind: Kind) -> Option<Vec<u8>> {
+    let (pco, mut page) = pco::encode(values, kind)?;
+    let mut bytes = begin(&Codec::Pco(pco), values.len(), kind, &[]);
+    bytes.append(&mut page);
+    Some(bytes)
 }
 
 fn encode_bits(values: &[u64], kind: Kind) -> Vec<u8> {
@@ -81,25 +97,31 @@ fn encode_bits(values: &[u64], kind: Kind) -> Vec<u8> {
 
 /// Of a dictionary `values` are the codes.
 fn assemble(values: &[u64], kind: Kind, codec: &Codec) -> Vec<u8> {
-    let (mut header, mut vectors, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut vectors, mut lengths) = (Vec::new(), Vec::new());
     if !matches!(codec, Codec::Stride { .. }) {
         for vector in values.chunks(VECTOR) {
             let start = vectors.len();
             codec.encode_vector(vector, kind, &mut vectors);
-            lengths.push(vectors.len() - start);
+            lengths.push(small(vectors.len() - start));
         }
     }
+    let mut bytes = begin(codec, values.len(), kind, &lengths);
+    bytes.append(&mut vectors);
+    bytes
+}
+
+/// The header of a block with vectors of these lengths.
+fn begin(codec: &Codec, rows: usize, kind: Kind, lengths: &[u16]) -> Vec<u8> {
+    let (mut header, mut bytes) = (Vec::new(), Vec::new());
     codec.encode_header(kind, &mut header);
     let header_bytes = FIXED + header.len() + 2 * lengths.len();
-    let mut bytes = Vec::with_capacity(header_bytes + vectors.len());
     bytes.extend([codec.tag(), 0]);
-    bytes.extend(small(values.len()).to_le_bytes());
+    bytes.extend(small(rows).to_le_bytes());
     let header_bytes = u32::try_from(header_bytes)
         .unwrap_or_else(|_| unreachable!("a header holds a block's entries at most"));
     bytes.extend(header_bytes.to_le_bytes());
     bytes.append(&mut header);
-    bytes.extend(lengths.into_iter().flat_map(|length| small(length).to_le_bytes()));
-    bytes.append(&mut vectors);
+    bytes.extend(lengths.iter().flat_map(|length| length.to_le_bytes()));
     bytes
 }
 
@@ -111,6 +133,7 @@ impl Codec {
             Self::Decimals { .. } => DECIMALS,
             Self::Split(_) => SPLIT,
             Self::Dictionary { .. } => DICTIONARY,
+            Self::Pco(_) => PCO,
         }
     }
 
@@ -125,6 +148,7 @@ impl Codec {
             Self::Dictionary { entries } => {
                 bytes.extend(assemble(entries, kind, &choose::plain(entries, kind)));
             }
+            Self::Pco(pco) => pco.encode_header(bytes),
         }
     }
 
@@ -144,7 +168,7 @@ impl Codec {
             (Self::Decimals { choices }, Some(float)) => decimals::encode(values, float, choices, bytes),
             (Self::Split(split), _) => split.encode(values, bytes),
             (Self::Decimals { .. }, None) => unreachable!("only floats are decimals"),
-            (Self::Stride { .. }, _) => unreachable!("a stride has no vectors"),
+            (Self::Stride { .. } | Self::Pco(_), _) => unreachable!("{self:?} has no vectors"),
         }
     }
 
@@ -162,6 +186,7 @@ impl Codec {
             (DECIMALS, Some(_)) => Ok(Self::Decimals { choices: Vec::new() }),
             (SPLIT, Some(float)) => Ok(Self::Split(Split::parse_header(float, from)?)),
             (DICTIONARY, _) => Ok(Self::Dictionary { entries: parse_entries(kind, from)? }),
+            (PCO, _) => Ok(Self::Pco(Pco::parse_header(kind, rows, from)?)),
             (DECIMALS | SPLIT, None) => Err("the codec of a block is not one for its kind"),
             _ => Err("the codec of a block is unknown"),
         }
@@ -174,7 +199,7 @@ impl Codec {
         index: usize,
         count: usize,
         bytes: &[u8],
-        numbers: &mut [u64; VECTOR],
+        Scratch { numbers, page }: &mut Scratch,
         values: &mut Vec<T>,
     ) -> Result<(), &'static str> {
         let from = Parts::new(bytes);
@@ -210,13 +235,24 @@ impl Codec {
                 Decimals::parse(float, count, from)?.decode(numbers, values)?;
             }
             (Self::Split(split), _) => split.parse(count, from)?.decode(numbers, values)?,
+            (Self::Pco(pco), _) => {
+                page.reach(pco, pco.rows(), bytes)?;
+                page.append(index * VECTOR..index * VECTOR + count, values);
+            }
             (Self::Decimals { .. }, None) => unreachable!("a header says so of floats only"),
         }
         Ok(())
     }
 
     /// Value `at` of a vector of `count` values whose bytes these are, as bits.
-    fn value(&self, kind: Kind, row: usize, count: usize, bytes: &[u8]) -> Result<u64, &'static str> {
+    fn value(
+        &self,
+        kind: Kind,
+        row: usize,
+        count: usize,
+        bytes: &[u8],
+        page: &mut Page,
+    ) -> Result<u64, &'static str> {
         let (from, at) = (Parts::new(bytes), row % VECTOR);
         match (self, Float::of(kind)) {
             (Self::Stride { first, step }, _) => {
@@ -230,6 +266,7 @@ impl Codec {
             (Self::Dictionary { entries }, _) => entry(entries, Numbers::parse(count, from)?.number(at)),
             (Self::Decimals { .. }, Some(float)) => Decimals::parse(float, count, from)?.value(at),
             (Self::Split(split), _) => split.parse(count, from)?.value(at),
+            (Self::Pco(pco), _) => page.reach(pco, row + 1, bytes).map(|()| page.bits(row)),
             (Self::Decimals { .. }, None) => unreachable!("a header says so of floats only"),
         }
     }
@@ -271,15 +308,15 @@ const ABOVE: &str = "a value is above the highest of its kind";
 fn parse_entries(kind: Kind, from: &mut Parts<'_>) -> Result<Vec<u64>, &'static str> {
     let start = *from;
     let tag = from.u8()?;
-    if tag == DICTIONARY {
-        return Err("the entries of a dictionary are a dictionary");
+    if [DICTIONARY, PCO].contains(&tag) {
+        return Err("the entries of a dictionary are a dictionary or a page");
     }
     let (codec, rows, lengths) = parse_header(tag, kind, from, start.remaining())?;
-    let (mut entries, mut numbers) = (Vec::with_capacity(rows), [0; VECTOR]);
+    let (mut entries, mut scratch) = (Vec::with_capacity(rows), Scratch::default());
     for index in 0..rows.div_ceil(VECTOR) {
         let count = (rows - index * VECTOR).min(VECTOR);
         let length = lengths.get(index).map_or(0, |length| u16::from_le_bytes(*length).into());
-        codec.decode(kind, index, count, from.bytes(length)?, &mut numbers, &mut entries)?;
+        codec.decode(kind, index, count, from.bytes(length)?, &mut scratch, &mut entries)?;
     }
     if entries.is_empty() || !entries.is_sorted_by(|one, next| one < next) {
         return Err("the entries of a dictionary do not rise");
@@ -305,7 +342,8 @@ fn parse_header<'a>(
     }
     let behind = from.remaining();
     let codec = Codec::parse(tag, rows, kind, from)?;
-    let vectors = if matches!(codec, Codec::Stride { .. }) { 0 } else { rows.div_ceil(VECTOR) };
+    let has_lengths = !matches!(codec, Codec::Stride { .. } | Codec::Pco(_));
+    let vectors = if has_lengths { rows.div_ceil(VECTOR) } else { 0 };
     let lengths = from.shorts(vectors)?;
     if header_bytes > remaining || header_bytes != FIXED + behind - from.remaining() {
         return Err("the length of a block's header is wrong");
@@ -313,12 +351,16 @@ fn parse_header<'a>(
     Ok((codec, rows, lengths))
 }
 
-/// Room for a vector on its way from bytes to values: to clear it for each one would cost a tenth of decoding.
-pub(crate) struct Scratch([u64; VECTOR]);
+/// Room for a vector on its way from bytes to values: to clear it for each one would cost a tenth of decoding. And the
+/// page that was decoded last, for its next vector.
+pub(crate) struct Scratch {
+    numbers: [u64; VECTOR],
+    page: Page,
+}
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self([0; VECTOR])
+        Self { numbers: [0; VECTOR], page: Page::default() }
     }
 }
 
@@ -328,7 +370,7 @@ pub(crate) struct Block {
     kind: Kind,
     rows: usize,
     codec: Codec,
-    /// Where each vector begins, and where the last one ends, from the start of the block.
+    /// Where each piece begins, and where the last one ends, from the start of the block.
     bounds: Vec<usize>,
     /// Of the block in its file, for errors.
     offset: u64,
@@ -352,13 +394,20 @@ impl Block {
         for length in lengths {
             bounds.push(bounds[bounds.len() - 1] + usize::from(u16::from_le_bytes(*length)));
         }
+        if let Codec::Pco(pco) = &codec {
+            bounds.push(bounds[0] + pco.page_bytes());
+        }
         Ok(Self { kind, rows, codec, bounds, offset })
     }
 
     /// Bytes in memory.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let entries = if let Codec::Dictionary { entries } = &self.codec { 8 * entries.len() } else { 0 };
-        size_of::<Self>() + entries + 8 * self.bounds.len()
+        let of_codec = match &self.codec {
+            Codec::Dictionary { entries } => 8 * entries.len(),
+            Codec::Pco(pco) => pco.metadata_bytes(),
+            _ => 0,
+        };
+        size_of::<Self>() + of_codec + 8 * self.bounds.len()
     }
 
     /// Bytes of the header.
@@ -376,9 +425,15 @@ impl Block {
         self.rows.div_ceil(VECTOR)
     }
 
-    /// Vectors that have bytes: all, or none where the header says everything.
-    pub(crate) fn vectors_with_bytes(&self) -> usize {
+    /// Pieces of bytes: one for each vector, or one page for all, or none where the header says everything.
+    pub(crate) fn pieces(&self) -> usize {
         self.bounds.len() - 1
+    }
+
+    /// Which piece has the values of vector `index`, if there is one.
+    pub(crate) fn piece_of(&self, index: usize) -> Option<usize> {
+        let piece = if matches!(self.codec, Codec::Pco(_)) { 0 } else { index };
+        (piece < self.pieces()).then_some(piece)
     }
 
     /// Rows of vector `index`.
@@ -386,12 +441,14 @@ impl Block {
         self.rows.saturating_sub(index * VECTOR).min(VECTOR)
     }
 
-    /// Where the bytes of vector `index` lie in the block; nowhere where the header says everything.
+    /// Where the bytes of vector `index` lie in the block: its piece; nowhere where the header says everything.
     pub(crate) fn vector(&self, index: usize) -> Range<usize> {
-        match self.bounds.get(index..index + 2) {
-            Some(&[start, end]) => start..end,
-            _ => self.bytes()..self.bytes(),
-        }
+        self.piece_of(index).map_or(self.bytes()..self.bytes(), |piece| self.piece(piece))
+    }
+
+    /// Where the bytes of piece `index` lie in the block.
+    pub(crate) fn piece(&self, index: usize) -> Range<usize> {
+        self.bounds[index]..self.bounds[index + 1]
     }
 
     /// Appends the values of vector `index`, whose bytes are `bytes`, to `values`; after an error what is
@@ -404,15 +461,20 @@ impl Block {
         values: &mut Vec<T>,
     ) -> Result<(), Malformed> {
         assert!(T::KIND == self.kind, "a block of {} has no other values", self.kind);
-        let decoded = self.codec.decode(self.kind, index, self.rows(index), bytes, &mut scratch.0, values);
+        let decoded = self.codec.decode(self.kind, index, self.rows(index), bytes, scratch, values);
         decoded.map_err(|what| self.malformed(index, what))
     }
 
     /// The value of row `row`, which is in the vector whose bytes are `bytes`.
-    pub(crate) fn value<T: Fixed>(&self, row: usize, bytes: &[u8]) -> Result<T, Malformed> {
+    pub(crate) fn value<T: Fixed>(
+        &self,
+        row: usize,
+        bytes: &[u8],
+        scratch: &mut Scratch,
+    ) -> Result<T, Malformed> {
         assert!(T::KIND == self.kind && row < self.rows, "a block has {} {}", self.rows, self.kind);
         let index = row / VECTOR;
-        let value = self.codec.value(self.kind, row, self.rows(index), bytes);
+        let value = self.codec.value(self.kind, row, self.rows(index), bytes, &mut scratch.page);
         value.map(T::from_bits).map_err(|what| self.malformed(index, what))
     }
 
@@ -430,6 +492,7 @@ impl Block {
             Codec::Decimals { .. } => "decimals",
             Codec::Split(_) => "split",
             Codec::Dictionary { .. } => "dictionary",
+            Codec::Pco(_) => "pco",
         }
     }
 
@@ -450,11 +513,17 @@ impl Block {
             Codec::Decimals { .. } => {}
             Codec::Split(split) => fields.extend(split.fields()),
             Codec::Dictionary { entries } => {
-                let others = FIXED + 2 * self.vectors_with_bytes();
+                let others = FIXED + 2 * self.pieces();
                 fields.push(HeaderField::new("entries", self.header_bytes() - others, entries.len()));
             }
+            Codec::Pco(pco) => {
+                fields.push(HeaderField::new("bytes of metadata", 4, pco.metadata_bytes()));
+                fields.push(HeaderField::new("bytes of page", 4, pco.page_bytes()));
+                fields.push(HeaderField::new("metadata", pco.metadata_bytes(), "pco's"));
+                return fields;
+            }
         }
-        let lengths = (0..self.vectors_with_bytes()).map(|index| self.vector(index).len());
+        let lengths = (0..self.pieces()).map(|index| self.piece(index).len());
         fields.extend(lengths.map(|length| HeaderField::new("bytes of vector", 2, length)));
         fields
     }

@@ -166,7 +166,7 @@ impl BytesBlock {
 
     /// Frames of data.
     pub(crate) fn frames(&self) -> usize {
-        self.bounds.len() - 1 - self.numbers.vectors_with_bytes()
+        self.bounds.len() - 1 - self.numbers.pieces()
     }
 
     /// The bytes of the block that [`BytesBlock::locate`] needs for `rows`.
@@ -189,7 +189,7 @@ impl BytesBlock {
 
     /// Where the frames that hold `data` begin, and where the last one ends.
     fn frame_bounds(&self, data: &Range<u64>) -> &[u64] {
-        let (frames, vectors) = (lz4::frames_of(data), self.numbers.vectors_with_bytes());
+        let (frames, vectors) = (lz4::frames_of(data), self.numbers.pieces());
         if frames.is_empty() {
             return &[];
         }
@@ -197,11 +197,8 @@ impl BytesBlock {
     }
 
     fn vector(&self, index: usize) -> Range<u64> {
-        match self.bounds.get(index..index + 2) {
-            Some(&[start, end]) if index < self.numbers.vectors_with_bytes() => start..end,
-            // The header says everything.
-            _ => 0..0,
-        }
+        // Where there is no piece, the header says everything.
+        self.numbers.piece_of(index).map_or(0..0, |piece| self.bounds[piece]..self.bounds[piece + 1])
     }
 
     /// Where the values of `rows` are; `bytes` are those that [`BytesBlock::vectors`] names.
@@ -325,7 +322,7 @@ impl BytesBlock {
                 fields.push(HeaderField::new("ends of entries", ends, ""));
             }
         }
-        let frames = &self.bounds[self.numbers.vectors_with_bytes()..];
+        let frames = &self.bounds[self.numbers.pieces()..];
         let lengths = frames.windows(2).map(|pair| pair[1] - pair[0]);
         fields.extend(lengths.map(|length| HeaderField::new("bytes of frame", 2, length)));
         fields
@@ -412,10 +409,10 @@ fn parse_bounds(numbers: &Block, data_bytes: u64, from: &mut Parts<'_>) -> Resul
     let frames =
         usize::try_from(lz4::frames(data_bytes)).ok().filter(|frames| *frames <= from.remaining() / 2);
     let lengths = from.shorts(frames.ok_or("a block has more data than frames for it")?)?;
-    let mut bounds = Vec::with_capacity(1 + numbers.vectors_with_bytes() + lengths.len());
+    let mut bounds = Vec::with_capacity(1 + numbers.pieces() + lengths.len());
     bounds.push(0);
-    let behind = |index| (numbers.vector(index).end - numbers.header_bytes()) as u64;
-    bounds.extend((0..numbers.vectors_with_bytes()).map(behind));
+    let behind = |index| (numbers.piece(index).end - numbers.header_bytes()) as u64;
+    bounds.extend((0..numbers.pieces()).map(behind));
     let mut end = bounds[bounds.len() - 1];
     for (index, length) in (0..).zip(lengths) {
         let length = u16::from_le_bytes(*length);

@@ -5,6 +5,7 @@
 //! terms of the next, `dictionary`, `decimals` and `split` (floats), `numbers` (lines and differences), `frame`
 //! (bases and patches), and `pack` (bits in lanes). They work on values as `fixed` makes bits of them. Values of any
 //! length are [`mod@bytes`]: such numbers, and data in frames (`lz4`), of which `entries` finds the few different ones.
+//! What is to be dense ([`Tier`]) may be a page of `pco` instead.
 //!
 //! Bytes to decode may be anybody's: they are refused with a reason, never a panic, and cost no more than a block.
 //!
@@ -22,6 +23,7 @@ mod lz4;
 mod numbers;
 mod pack;
 mod parts;
+mod pco;
 pub(crate) mod raw;
 mod split;
 
@@ -29,6 +31,17 @@ mod split;
 pub(crate) const VECTOR: usize = 1024;
 /// The most rows of a block.
 pub(crate) const BLOCK_ROWS: usize = 16 * VECTOR;
+
+/// What blocks are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// To be decoded fast: many values a nanosecond, and each one nearly alone.
+    Fast,
+    /// To be small, for what is kept long: encoded and decoded at about a tenth of that speed, a block at a time. Where
+    /// it does not get smaller it is as for `Fast`.
+    #[allow(dead_code, reason = "sealing makes no such blocks; compacting, which will, is being built")]
+    Dense,
+}
 
 /// A field of a block's header, as a dump shows it.
 #[derive(Clone, Debug)]

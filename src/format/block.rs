@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::cursor::{Cursor, Field, field};
 use super::{Malformed, Piece, Salt, StoreId, crc32c};
+use crate::codec::Tier;
 use crate::codec::block::Block;
 use crate::codec::fixed::Fixed;
 use crate::schema::Kind;
@@ -35,22 +36,22 @@ impl BlockPlace {
 #[derive(Clone, Debug)]
 pub(crate) struct SealedBlock {
     block: Block,
-    /// Of each vector that has bytes.
+    /// Of each piece.
     sums: Vec<u32>,
     head_bytes: usize,
     place: BlockPlace,
 }
 
 /// The bytes of `values`, 16,384 at most, as a block at `place`.
-pub(crate) fn encode<T: Fixed>(values: &[T], place: BlockPlace, store: &StoreId) -> Vec<u8> {
-    let encoded = crate::codec::block::encode(values);
+pub(crate) fn encode<T: Fixed>(values: &[T], tier: Tier, place: BlockPlace, store: &StoreId) -> Vec<u8> {
+    let encoded = crate::codec::block::encode(values, tier);
     let block = Block::parse(&encoded, T::KIND, values.len(), 0);
     let block = block.unwrap_or_else(|wrong| unreachable!("an encoded block is well formed: {}", wrong.what));
     let (header, vectors) = encoded.split_at(block.header_bytes());
-    let mut content = field(FIXED + header.len() + SUM * block.vectors_with_bytes()).to_le_bytes().to_vec();
+    let mut content = field(FIXED + header.len() + SUM * block.pieces()).to_le_bytes().to_vec();
     content.extend_from_slice(header);
-    for index in 0..block.vectors_with_bytes() {
-        content.extend(crc32c(&encoded[block.vector(index)]).to_le_bytes());
+    for index in 0..block.pieces() {
+        content.extend(crc32c(&encoded[block.piece(index)]).to_le_bytes());
     }
     let mut bytes = place.salt(store).crc32(&[&content]).to_le_bytes().to_vec();
     bytes.append(&mut content);
@@ -91,7 +92,7 @@ impl SealedBlock {
         let head = &bytes[FIXED..head_bytes];
         let block = Block::parse(head, kind, rows, from.offset()).map_err(Malformed::in_intact)?;
         from.header(block.header_bytes(), || block.fields())?;
-        let sums = from.sums_of(block.vectors_with_bytes(), "sums of vectors")?;
+        let sums = from.sums_of(block.pieces(), "sums of vectors")?;
         if from.offset() != place.offset + head_bytes as u64 {
             return Err(from.malformed("a block's head has another length than it says").in_intact());
         }
@@ -120,19 +121,27 @@ impl SealedBlock {
 
     /// Where the bytes of vector `index` lie, from the start of the head; nowhere where the head says everything.
     pub(crate) fn vector(&self, index: usize) -> Range<usize> {
-        let Range { start, end } = self.block.vector(index);
+        self.behind_head(self.block.vector(index))
+    }
+
+    /// Where the bytes of piece `index` lie, from the start of the head.
+    pub(crate) fn piece(&self, index: usize) -> Range<usize> {
+        self.behind_head(self.block.piece(index))
+    }
+
+    fn behind_head(&self, Range { start, end }: Range<usize>) -> Range<usize> {
         let behind = |at: usize| at - self.block.header_bytes() + self.head_bytes;
         behind(start)..behind(end)
     }
 
-    /// That `bytes` are those of vector `index`. Once is enough for bytes that stay in memory.
+    /// That `bytes` are those of piece `index`. Once is enough for bytes that stay in memory.
     pub(crate) fn verify(&self, index: usize, bytes: &[u8]) -> Result<(), Malformed> {
-        let range = self.vector(index);
+        let range = self.piece(index);
         let expected = self.sums.get(index).copied().unwrap_or(0);
         if bytes.len() == range.len() && crc32c(bytes) == expected {
             return Ok(());
         }
-        let what = format!("the checksum of vector {index} of a block does not match");
+        let what = format!("the checksum of piece {index} of a block does not match");
         Err(Malformed::new(self.place.offset + range.start as u64, what))
     }
 }

@@ -76,8 +76,9 @@ pub(crate) fn block(
     let sealed = SealedBlock::parse_traced(bytes, kind, rows, place, store, Some(&mut fields))?;
     let vectors = bytes.get(sealed.head_bytes()..).unwrap_or_default();
     let mut from = Cursor::new(vectors, place.offset + sealed.head_bytes() as u64).traced(Some(&mut fields));
-    for index in 0..sealed.block().vectors_with_bytes() {
-        sealed.verify(index, from.bytes(sealed.vector(index).len(), "vector")?)?;
+    let name = if sealed.block().pieces() == sealed.block().vectors() { "vector" } else { "page" };
+    for index in 0..sealed.block().pieces() {
+        sealed.verify(index, from.bytes(sealed.piece(index).len(), name)?)?;
     }
     Ok(lines(&fields, hex))
 }

@@ -109,8 +109,8 @@ impl EncodedFixed {
             let what = "a block is not as long as the index says";
             return Err(Malformed::new(place.offset, what));
         }
-        for index in 0..block.block().vectors_with_bytes() {
-            block.verify(index, &bytes[block.vector(index)])?;
+        for index in 0..block.block().pieces() {
+            block.verify(index, &bytes[block.piece(index)])?;
         }
         Ok(Self { block, bytes: bytes.into() })
     }
@@ -124,7 +124,7 @@ impl EncodedFixed {
     ) -> Result<(), Malformed> {
         if rows.len() == 1 {
             let bytes = &self.bytes[self.block.vector(rows.start / VECTOR)];
-            values.push(self.block.block().value(rows.start, bytes)?);
+            values.push(self.block.block().value(rows.start, bytes, scratch)?);
             return Ok(());
         }
         let mut row = rows.start;

@@ -10,7 +10,7 @@ use crate::codec::block::{self, Block};
 use crate::codec::entries::Entries;
 use crate::codec::lz4::Compressor;
 use crate::codec::parts::small;
-use crate::codec::{BLOCK_ROWS, VECTOR};
+use crate::codec::{BLOCK_ROWS, Tier, VECTOR};
 use crate::schema::Kind;
 
 /// A block on its way from values to bytes.
@@ -130,7 +130,7 @@ impl Body {
         });
         let ends: Vec<u64> = ends.collect();
         let mut parameters = small(ends.len()).to_le_bytes().to_vec();
-        parameters.append(&mut block::encode(&ends));
+        parameters.append(&mut block::encode(&ends, Tier::Fast));
         let numbers = Self::of_numbers(DICTIONARY, &entries.codes, bytes);
         let mut body = Self { data_bytes, parameters, ..numbers };
         body.compress(entries.values.iter().copied(), bytes);
@@ -139,13 +139,13 @@ impl Body {
 
     /// With the vectors of `numbers` in `bytes`.
     fn of_numbers(tag: u8, numbers: &[u64], bytes: &mut Vec<u8>) -> Self {
-        let encoded = block::encode(numbers);
+        let encoded = block::encode(numbers, Tier::Fast);
         let block = Block::parse(&encoded, Kind::U64, numbers.len(), 0);
         let block = block.unwrap_or_else(|_| unreachable!("an encoded block is well formed"));
         let (header, vectors) = encoded.split_at(block.header_bytes());
         bytes.extend_from_slice(vectors);
-        let vectors = block.vectors_with_bytes();
-        let pieces = (0..vectors).map(|index| small(block.vector(index).len())).collect();
+        let vectors = block.pieces();
+        let pieces = (0..vectors).map(|index| small(block.piece(index).len())).collect();
         let (numbers, rows) = (header.to_vec(), numbers.len());
         Self { tag, rows, data_bytes: 0, numbers, parameters: Vec::new(), pieces, vectors }
     }

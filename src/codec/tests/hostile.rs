@@ -17,7 +17,7 @@ fn read<T: Fixed>(bytes: &[u8], rows: usize) -> Option<Vec<u64>> {
     assert_eq!(block.vectors(), rows.div_ceil(VECTOR));
     let values: Option<Vec<T>> = decode(&block, bytes).ok();
     for row in (0..rows).step_by(rows / 20 + 1) {
-        let alone = block.value::<T>(row, vector(&block, bytes, row / VECTOR)).ok();
+        let alone = block.value::<T>(row, vector(&block, bytes, row / VECTOR), &mut Scratch::default()).ok();
         if let Some(values) = &values {
             assert_eq!(alone.map(T::bits), Some(values[row].bits()), "row {row} of {}", block.codec());
         }
@@ -28,7 +28,11 @@ fn read<T: Fixed>(bytes: &[u8], rows: usize) -> Option<Vec<u64>> {
 }
 
 fn sample<T: Fixed>(name: &str, values: &[T]) -> Sample {
-    let bytes = encode(values);
+    sample_of(Tier::Fast, name, values)
+}
+
+fn sample_of<T: Fixed>(tier: Tier, name: &str, values: &[T]) -> Sample {
+    let bytes = block::encode(values, tier);
     let block = Block::parse(&bytes, T::KIND, values.len(), 0).unwrap();
     let name = format!("{} {}, {name}", T::KIND, block.codec());
     assert_eq!(read::<T>(&bytes, values.len()), Some(bits(values)), "{name}");
@@ -65,13 +69,25 @@ fn samples() -> Vec<Sample> {
         sample("reals", &(0..300).map(|_| random.normal()).collect::<Vec<f64>>()),
         sample("few", &(0..300).map(|_| reals[random.below(9)]).collect::<Vec<f64>>()),
         sample("few", &(0..300).map(|_| [1, 1 << 40, 1 << 50][random.below(3)]).collect::<Vec<i64>>()),
+        sample_of(Tier::Dense, "squares", &(0..1100).map(|row| row * row / 7).collect::<Vec<u64>>()),
+        sample_of(Tier::Dense, "small", &(0..300).map(|_| random.normal() as i32).collect::<Vec<i32>>()),
+        sample_of(Tier::Dense, "walk", &self::walk(100.0, 0.01, 100.0, 300, &mut random)),
+        sample_of(Tier::Dense, "again", &(0..2000).map(|row| reals[row % 37]).collect::<Vec<f64>>()),
+        sample_of(
+            Tier::Dense,
+            "of f32",
+            &self::walk(100.0, 0.01, 10.0, 300, &mut random)
+                .iter()
+                .map(|value| *value as f32)
+                .collect::<Vec<f32>>(),
+        ),
     ]
 }
 
 #[test]
 fn the_samples_are_of_every_codec() {
     let samples = samples();
-    for codec in ["constant", "stride", "integers", "decimals", "split", "dictionary"] {
+    for codec in ["constant", "stride", "integers", "decimals", "split", "dictionary", "pco"] {
         assert!(samples.iter().any(|sample| sample.name.contains(codec)), "{codec}");
     }
     // The first byte of the first vector of integers is its form.
@@ -100,9 +116,11 @@ fn any_flipped_bit_is_refused_or_gives_rows() {
 #[test]
 fn no_bit_is_without_meaning() {
     for Sample { name, bytes, read, rows } in samples() {
-        // Below patches and exceptions stand numbers that nobody reads, and a dictionary may have entries that no
-        // row has.
-        if ["gaps", "outliers", "reals", "few"].iter().any(|listed| name.ends_with(listed)) {
+        // Below patches and exceptions stand numbers that nobody reads, a dictionary may have entries that no row has,
+        // and a page of pco has states that its last values do not come to.
+        if name.contains("pco")
+            || ["gaps", "outliers", "reals", "few"].iter().any(|listed| name.ends_with(listed))
+        {
             continue;
         }
         let values = read(&bytes, rows);
@@ -151,7 +169,7 @@ fn noise_is_refused_or_gives_rows() {
         let rows = random.below(80);
         // A header whose fixed part is right, so that more than that is looked at.
         if let Some(head) = bytes.first_chunk_mut::<8>() {
-            *head = [1 + random.below(5) as u8, 0, rows as u8, 0, 8 + 2 * random.below(20) as u8, 0, 0, 0];
+            *head = [1 + random.below(8) as u8, 0, rows as u8, 0, 8 + 2 * random.below(20) as u8, 0, 0, 0];
         }
         readers[random.below(readers.len())](&bytes, rows);
     }
@@ -218,4 +236,50 @@ fn entries_of_a_dictionary_rise_and_are_no_dictionary() {
     assert_eq!(dictionary(1, 5, 1, 1), None, "a code behind the last entry");
     assert_eq!(dictionary(1, 5, 0, 0), None, "no entries");
     assert_eq!(dictionary(5, 5, 2, 1), None, "a dictionary of a dictionary");
+}
+
+#[test]
+fn forms_of_pco_that_take_memory_as_they_say_are_refused() {
+    let mut random = SplitMix64(10);
+    let earlier: Vec<u64> = (0..200).map(|_| random.next()).collect();
+    let values: Vec<u64> = (0..2000).map(|row| earlier[row % 150]).collect();
+    let bytes = block::encode(&values, Tier::Dense);
+    // Behind tag, reserved, rows, length of the header and two lengths: numbers as they are, references to earlier ones,
+    // which lie in a window of 2^11.
+    assert_eq!((bytes[0], bytes[16], bytes[17] & 0x1F), (8, 0x20, 10));
+    let with = |at: usize, mask: u8, bits: u8| {
+        let mut bytes = bytes.clone();
+        bytes[at] = (bytes[at] & !mask) | bits;
+        read::<u64>(&bytes, values.len())
+    };
+    assert_eq!(with(17, 0x1F, 13).as_ref(), Some(&values), "a window as large as a block");
+    for bits in 14..32 {
+        assert_eq!(with(17, 0x1F, bits), None, "a window of 2^{}", bits + 1);
+    }
+    // A dictionary of nearly 2^25 entries.
+    let mut bytes = vec![8, 0, 200, 0, 22, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0];
+    bytes.extend([0xF4, 0xFF, 0xFF, 0x0F, 0, 0]);
+    assert_eq!(read::<u64>(&bytes, 200), None);
+    assert!(Block::parse(&bytes, crate::schema::Kind::U64, 200, 0).unwrap_err().what.contains("dictionary"));
+    assert_eq!(read::<bool>(&bytes, 200), None, "a bool is no number");
+}
+
+#[test]
+fn a_page_of_other_bytes_is_decoded_anew() {
+    let values: Vec<u64> = (0..2000).map(|row| row * row / 7).collect();
+    let (one, other) = (block::encode(&values, Tier::Dense), block::encode(&values[1..], Tier::Dense));
+    let parse = |bytes: &[u8], rows| Block::parse(bytes, crate::schema::Kind::U64, rows, 0).unwrap();
+    let (first, second) = (parse(&one, 2000), parse(&other, 1999));
+    let mut scratch = Scratch::default();
+    for row in [1500, 3, 1999, 700] {
+        for (block, bytes, values) in [(&first, &one, &values[..]), (&second, &other, &values[1..])] {
+            let row = row.min(values.len() - 1);
+            assert_eq!(block.value(row, vector(block, bytes, 0), &mut scratch), Ok(values[row]));
+        }
+    }
+    // An error leaves nothing that could be taken for values.
+    let mut cut = vector(&first, &one, 0).to_vec();
+    cut.truncate(cut.len() / 2);
+    assert!(first.value::<u64>(1999, &cut, &mut scratch).is_err());
+    assert!(first.value::<u64>(1999, &cut, &mut scratch).is_err());
 }

@@ -2,9 +2,9 @@
 
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "samples are small")]
 
-use super::block::{Block, Scratch, encode};
+use super::block::{self, Block, Scratch};
 use super::fixed::Fixed;
-use super::{BLOCK_ROWS, VECTOR};
+use super::{BLOCK_ROWS, Tier, VECTOR};
 
 mod bytes;
 mod hostile;
@@ -47,6 +47,11 @@ fn walk(start: f64, sigma: f64, tens: f64, rows: usize, random: &mut SplitMix64)
         (at * tens).round() / tens
     };
     (0..rows).map(|_| step()).collect()
+}
+
+/// A block that is to be decoded fast.
+fn encode<T: Fixed>(values: &[T]) -> Vec<u8> {
+    block::encode(values, Tier::Fast)
 }
 
 /// All values of a block, each vector from its own bytes alone.

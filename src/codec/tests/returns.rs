@@ -2,20 +2,31 @@
 
 use super::*;
 
-/// Encodes `values` and checks everything that a block says; returns the name of its codec.
+/// Encodes `values` in both tiers and checks everything that the blocks say; returns the name of the fast one's codec.
 fn check<T: Fixed>(values: &[T]) -> &'static str {
-    let bytes = encode(values);
-    let block = Block::parse(&bytes, T::KIND, values.len(), 0).unwrap();
+    let (fast, dense) = (encode(values), block::encode(values, Tier::Dense));
+    assert!(dense.len() <= fast.len(), "{} bytes are denser than {}", dense.len(), fast.len());
+    check_block(values, &dense);
+    check_block(values, &fast)
+}
+
+fn check_block<T: Fixed>(values: &[T], bytes: &[u8]) -> &'static str {
+    let block = Block::parse(bytes, T::KIND, values.len(), 0).unwrap();
     assert_eq!(block.bytes(), bytes.len());
     assert_eq!(block.vectors(), values.len().div_ceil(VECTOR));
-    assert!(bits(&decode::<T>(&block, &bytes).unwrap()) == bits(values), "{} {}", T::KIND, block.codec());
+    assert!(bits(&decode::<T>(&block, bytes).unwrap()) == bits(values), "{} {}", T::KIND, block.codec());
     // The header needs no more than its own bytes.
     let header = Block::parse(&bytes[..block.header_bytes()], T::KIND, values.len(), 0).unwrap();
     assert_eq!(header.bytes(), bytes.len());
     let edges =
         |row: &usize| values.len() < 100 || row.is_multiple_of(61) || row % VECTOR < 2 || row % VECTOR > 1021;
+    let mut scratch = Scratch::default();
     for row in (0..values.len()).filter(edges) {
-        let value: T = header.value(row, vector(&block, &bytes, row / VECTOR)).unwrap();
+        // Of a page values are there already, or not yet, or some of them.
+        if row % 5 == 0 {
+            scratch = Scratch::default();
+        }
+        let value: T = header.value(row, vector(&block, bytes, row / VECTOR), &mut scratch).unwrap();
         assert_eq!(value.bits(), values[row].bits(), "{} {} row {row}", T::KIND, block.codec());
     }
     block.codec()

@@ -5,10 +5,10 @@
 use std::ops::Range;
 
 use super::{PLACE, STORE, put};
-use crate::codec::BLOCK_ROWS;
 use crate::codec::block::Scratch;
 use crate::codec::bytes::Runs;
 use crate::codec::fixed::Fixed;
+use crate::codec::{BLOCK_ROWS, Tier};
 use crate::format::Malformed;
 use crate::format::block::{self, BlockPlace, SealedBlock};
 use crate::format::bytes::{BytesWriter, SealedBytes};
@@ -62,23 +62,26 @@ fn fixed_block<T: Fixed>(bytes: &[u8], rows: usize) -> Result<(), Malformed> {
         block.decode_vector(index, vector, &mut scratch, &mut values)?;
         assert_eq!(values.len(), start + block.rows(index), "a vector has its rows");
         for row in (start..values.len()).step_by(101) {
-            let alone = block.value::<T>(row, vector).map(T::bits);
+            let alone = block.value::<T>(row, vector, &mut Scratch::default()).map(T::bits);
             assert_eq!(alone, Ok(values[row].bits()), "row {row} is what it is among its neighbours");
         }
     }
-    round_trip(&values);
+    round_trip(&values, Tier::Fast);
+    round_trip(&values, Tier::Dense);
     Ok(())
 }
 
 /// Values through a block and back.
-fn round_trip<T: Fixed>(values: &[T]) {
-    let bytes = block::encode(values, AT, &STORE);
+fn round_trip<T: Fixed>(values: &[T], tier: Tier) {
+    let bytes = block::encode(values, tier, AT, &STORE);
     let check = || {
         let sealed = SealedBlock::parse(&bytes, T::KIND, values.len(), AT, &STORE)?;
         let (mut again, mut scratch) = (Vec::<T>::new(), Scratch::default());
+        for index in 0..sealed.block().pieces() {
+            sealed.verify(index, &bytes[sealed.piece(index)])?;
+        }
         for index in 0..sealed.block().vectors() {
             let vector = &bytes[sealed.vector(index)];
-            sealed.verify(index, vector)?;
             sealed.block().decode_vector(index, vector, &mut scratch, &mut again)?;
         }
         let same = again.len() == values.len();
@@ -106,7 +109,8 @@ fn round_trip_of<T: Fixed>(bits: &[u64]) {
         _ => u64::MAX,
     };
     let values: Vec<T> = bits.iter().map(|bits| T::from_bits(bits & max)).collect();
-    round_trip(&values);
+    round_trip(&values, Tier::Fast);
+    round_trip(&values, Tier::Dense);
 }
 
 /// What makes many values of few bytes. A step is a byte for what, two for how often, eight for an operand: set the

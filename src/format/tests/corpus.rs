@@ -11,6 +11,7 @@ use super::super::block::{self, BlockPlace};
 use super::super::bytes::BytesWriter;
 use super::super::fuzz;
 use super::*;
+use crate::codec::Tier;
 use crate::codec::fixed::Fixed;
 
 /// A target's name, what it calls, and its seeds.
@@ -48,9 +49,13 @@ fn large_seed() -> Vec<u8> {
 const AT: BlockPlace = BlockPlace { segment: 5, offset: 4096 };
 
 fn block_seed<T: Fixed>(kind: u8, values: &[T]) -> Vec<u8> {
+    seed_of(Tier::Fast, kind, values)
+}
+
+fn seed_of<T: Fixed>(tier: Tier, kind: u8, values: &[T]) -> Vec<u8> {
     let mut seed = vec![kind];
     seed.extend((values.len() as u16).to_le_bytes());
-    seed.extend(block::encode(values, AT, &STORE));
+    seed.extend(block::encode(values, tier, AT, &STORE));
     seed
 }
 
@@ -70,6 +75,15 @@ fn blocks() -> Vec<Vec<u8>> {
         ),
         block_seed(5, &(0..70).map(|_| below(1000) as f32 / 10.0).collect::<Vec<f32>>()),
         block_seed(6, &(0..1100).map(|row| row > 500 && below(2) == 0).collect::<Vec<bool>>()),
+        seed_of(Tier::Dense, 0, &(0..1100).map(|row| row * row / 7).collect::<Vec<u64>>()),
+        seed_of(Tier::Dense, 4, &(0..300).map(|_| below(9) as i32 * below(9) as i32).collect::<Vec<i32>>()),
+        seed_of(
+            Tier::Dense,
+            2,
+            &(0..300).map(|row| f64::from(row) + below(9) as f64 / 100.0).collect::<Vec<f64>>(),
+        ),
+        seed_of(Tier::Dense, 2, &(0..1100).map(|row| f64::from(row * row % 37).sqrt()).collect::<Vec<f64>>()),
+        seed_of(Tier::Dense, 5, &(0..300).map(|_| below(30) as f32 / 10.0).collect::<Vec<f32>>()),
     ]
 }
 

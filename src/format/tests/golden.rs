@@ -12,6 +12,7 @@ use super::super::entries::Entries;
 use super::super::fuzz;
 use super::segments::{self, Index};
 use super::*;
+use crate::codec::Tier;
 use crate::codec::fixed::Fixed;
 
 const DOCUMENT: &str = "docs/format.md";
@@ -77,7 +78,7 @@ fn index() -> [(&'static str, String); 2] {
 }
 
 /// A block of every codec.
-fn blocks() -> [(&'static str, String); 7] {
+fn blocks() -> [(&'static str, String); 8] {
     let mut random = SplitMix64(8);
     let prices: Vec<f64> = (0..1500).map(|row| 100.0 + f64::from(row % 7) / 10.0).collect();
     let reals: Vec<f64> =
@@ -88,11 +89,12 @@ fn blocks() -> [(&'static str, String); 7] {
     let lines = (0..1500).map(|row| format!("order {row} is filled"));
     let venues = (0..1500).map(|_| ["", "XETR", "XNAS"][random.below(3)].to_owned()).collect::<Vec<_>>();
     [
-        ("block-stride", fixed_block(&keys)),
-        ("block-integers", fixed_block(&sizes)),
-        ("block-decimals", fixed_block(&prices)),
-        ("block-split", fixed_block(&reals)),
-        ("block-dictionary", fixed_block(&few)),
+        ("block-stride", fixed_block(&keys, Tier::Fast)),
+        ("block-integers", fixed_block(&sizes, Tier::Fast)),
+        ("block-decimals", fixed_block(&prices, Tier::Fast)),
+        ("block-split", fixed_block(&reals, Tier::Fast)),
+        ("block-dictionary", fixed_block(&few, Tier::Fast)),
+        ("block-pco", fixed_block(&sizes, Tier::Dense)),
         ("block-frames", bytes_block(&lines.collect::<Vec<_>>())),
         ("block-dictionary-of-text", bytes_block(&venues)),
     ]
@@ -100,8 +102,8 @@ fn blocks() -> [(&'static str, String); 7] {
 
 const BLOCK: BlockPlace = BlockPlace { segment: 3, offset: 0x8000 };
 
-fn fixed_block<T: Fixed>(values: &[T]) -> String {
-    let bytes = block::encode(values, BLOCK, &STORE);
+fn fixed_block<T: Fixed>(values: &[T], tier: Tier) -> String {
+    let bytes = block::encode(values, tier, BLOCK, &STORE);
     dump::block(&bytes, T::KIND, values.len(), BLOCK, &STORE, Hex::Shown).unwrap()
 }
 

@@ -7,10 +7,10 @@
 
 use std::borrow::Cow;
 
-use crate::codec::VECTOR;
 use crate::codec::block::Scratch;
 use crate::codec::fixed::Fixed;
 use crate::codec::raw::Raw;
+use crate::codec::{Tier, VECTOR};
 use crate::format::StoreId;
 use crate::format::block::{self, BlockPlace, SealedBlock};
 use crate::format::entries::{Coded, Entry};
@@ -139,15 +139,15 @@ fn check_bools(bytes: &[u8], what: &'static str) -> Result<(), Wrong> {
 
 /// A block of these values, which decodes to them.
 fn encoded<T: Fixed>(values: &[T], place: BlockPlace, store: &StoreId) -> Result<Made, Wrong> {
-    let bytes = block::encode(values, place, store);
+    let bytes = block::encode(values, Tier::Fast, place, store);
     let unfaithful = |_| (0, UNFAITHFUL);
     let block = SealedBlock::parse(&bytes, T::KIND, values.len(), place, store).map_err(unfaithful)?;
+    for index in 0..block.block().pieces() {
+        block.verify(index, &bytes[block.piece(index)]).map_err(unfaithful)?;
+    }
     let (mut decoded, mut scratch) = (Vec::with_capacity(VECTOR), Scratch::default());
     for (index, values) in values.chunks(VECTOR).enumerate() {
         let vector = &bytes[block.vector(index)];
-        if index < block.block().vectors_with_bytes() {
-            block.verify(index, vector).map_err(unfaithful)?;
-        }
         decoded.clear();
         let vector = block.block().decode_vector::<T>(index, vector, &mut scratch, &mut decoded);
         vector.map_err(unfaithful)?;
