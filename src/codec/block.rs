@@ -26,6 +26,7 @@ const DECIMALS: u8 = 3;
 const SPLIT: u8 = 4;
 const DICTIONARY: u8 = 5;
 const PCO: u8 = 8;
+const PCO_DECIMALS: u8 = 9;
 
 /// Bytes of the header of every codec: tag, reserved, rows, length.
 const FIXED: usize = 8;
@@ -40,6 +41,7 @@ pub(crate) fn codec_name(tag: u8) -> &'static str {
         DICTIONARY | bytes::DICTIONARY => "dictionary",
         bytes::FRAMES => "frames",
         PCO => "pco",
+        PCO_DECIMALS => "pco decimals",
         _ => "unknown",
     }
 }
@@ -133,6 +135,7 @@ impl Codec {
             Self::Decimals { .. } => DECIMALS,
             Self::Split(_) => SPLIT,
             Self::Dictionary { .. } => DICTIONARY,
+            Self::Pco(pco) if pco.is_scaled() => PCO_DECIMALS,
             Self::Pco(_) => PCO,
         }
     }
@@ -187,7 +190,8 @@ impl Codec {
             (SPLIT, Some(float)) => Ok(Self::Split(Split::parse_header(float, from)?)),
             (DICTIONARY, _) => Ok(Self::Dictionary { entries: parse_entries(kind, from)? }),
             (PCO, _) => Ok(Self::Pco(Pco::parse_header(kind, rows, from)?)),
-            (DECIMALS | SPLIT, None) => Err("the codec of a block is not one for its kind"),
+            (PCO_DECIMALS, Some(float)) => Ok(Self::Pco(Pco::parse_scaled(float, rows, from)?)),
+            (DECIMALS | SPLIT | PCO_DECIMALS, None) => Err("the codec of a block is not one for its kind"),
             _ => Err("the codec of a block is unknown"),
         }
     }
@@ -237,7 +241,7 @@ impl Codec {
             (Self::Split(split), _) => split.parse(count, from)?.decode(numbers, values)?,
             (Self::Pco(pco), _) => {
                 page.reach(pco, pco.rows(), bytes)?;
-                page.append(index * VECTOR..index * VECTOR + count, values);
+                page.append(pco, index * VECTOR..index * VECTOR + count, values)?;
             }
             (Self::Decimals { .. }, None) => unreachable!("a header says so of floats only"),
         }
@@ -266,7 +270,7 @@ impl Codec {
             (Self::Dictionary { entries }, _) => entry(entries, Numbers::parse(count, from)?.number(at)),
             (Self::Decimals { .. }, Some(float)) => Decimals::parse(float, count, from)?.value(at),
             (Self::Split(split), _) => split.parse(count, from)?.value(at),
-            (Self::Pco(pco), _) => page.reach(pco, row + 1, bytes).map(|()| page.bits(row)),
+            (Self::Pco(pco), _) => page.reach(pco, row + 1, bytes).and_then(|()| page.bits(pco, row)),
             (Self::Decimals { .. }, None) => unreachable!("a header says so of floats only"),
         }
     }
@@ -308,7 +312,7 @@ const ABOVE: &str = "a value is above the highest of its kind";
 fn parse_entries(kind: Kind, from: &mut Parts<'_>) -> Result<Vec<u64>, &'static str> {
     let start = *from;
     let tag = from.u8()?;
-    if [DICTIONARY, PCO].contains(&tag) {
+    if [DICTIONARY, PCO, PCO_DECIMALS].contains(&tag) {
         return Err("the entries of a dictionary are a dictionary or a page");
     }
     let (codec, rows, lengths) = parse_header(tag, kind, from, start.remaining())?;
@@ -404,7 +408,7 @@ impl Block {
     pub(crate) fn memory_bytes(&self) -> usize {
         let of_codec = match &self.codec {
             Codec::Dictionary { entries } => 8 * entries.len(),
-            Codec::Pco(pco) => pco.metadata_bytes(),
+            Codec::Pco(pco) => 2 * pco.header_bytes(),
             _ => 0,
         };
         size_of::<Self>() + of_codec + 8 * self.bounds.len()
@@ -492,7 +496,7 @@ impl Block {
             Codec::Decimals { .. } => "decimals",
             Codec::Split(_) => "split",
             Codec::Dictionary { .. } => "dictionary",
-            Codec::Pco(_) => "pco",
+            Codec::Pco(_) => codec_name(self.codec.tag()),
         }
     }
 
@@ -517,9 +521,7 @@ impl Block {
                 fields.push(HeaderField::new("entries", self.header_bytes() - others, entries.len()));
             }
             Codec::Pco(pco) => {
-                fields.push(HeaderField::new("bytes of metadata", 4, pco.metadata_bytes()));
-                fields.push(HeaderField::new("bytes of page", 4, pco.page_bytes()));
-                fields.push(HeaderField::new("metadata", pco.metadata_bytes(), "pco's"));
+                fields.extend(pco.fields());
                 return fields;
             }
         }

@@ -60,6 +60,25 @@ impl Exponents {
         self.scale().to_value(number)
     }
 
+    /// The numbers of `values`, and where they are exceptions, whose numbers mean nothing.
+    fn numbers(self, values: &[u64], float: Float, numbers: &mut [u64]) -> Vec<(usize, bool)> {
+        let scale = self.scale();
+        let wrong = match float {
+            Float::F64 => scale.numbers(values, f64::from_bits, f64::to_bits, numbers),
+            Float::F32 => {
+                scale.numbers(values, |bits| Float::F32.value(bits), |value| Float::F32.bits(value), numbers)
+            }
+        };
+        let mut exceptions = Vec::new();
+        if wrong != 0 {
+            let is_wrong = |(number, value): (&u64, &u64)| float.bits(self.to_value(*number)) != *value;
+            exceptions = numbers.iter().zip(values).map(is_wrong).enumerate().collect();
+            exceptions.retain(|(_, is_wrong)| *is_wrong);
+            fill(numbers, &exceptions);
+        }
+        exceptions
+    }
+
     /// About how many bits these values take; exceptions as values and positions.
     fn cost(self, values: &[u64], float: Float) -> usize {
         let found = match float {
@@ -185,20 +204,7 @@ pub(super) fn encode(values: &[u64], float: Float, choices: &[Exponents], bytes:
     };
     let mut numbers = [0; VECTOR];
     let numbers = &mut numbers[..values.len()];
-    let scale = exponents.scale();
-    let wrong = match float {
-        Float::F64 => scale.numbers(values, f64::from_bits, f64::to_bits, numbers),
-        Float::F32 => {
-            scale.numbers(values, |bits| Float::F32.value(bits), |value| Float::F32.bits(value), numbers)
-        }
-    };
-    let mut exceptions = Vec::new();
-    if wrong != 0 {
-        let is_wrong = |(number, value): (&u64, &u64)| float.bits(exponents.to_value(*number)) != *value;
-        exceptions = numbers.iter().zip(values).map(is_wrong).enumerate().collect();
-        exceptions.retain(|(_, is_wrong)| *is_wrong);
-        fill(numbers, &exceptions);
-    }
+    let exceptions = exponents.numbers(values, float, numbers);
     bytes.extend([exponents.e, exponents.f]);
     bytes.extend(small(exceptions.len()).to_le_bytes());
     bytes.extend(exceptions.iter().flat_map(|(position, _)| small(*position).to_le_bytes()));
@@ -252,6 +258,116 @@ fn append_short<T: Fixed>(
     values.extend(distances.iter().map(|distance| T::from_bits(value(distance).to_bits())));
 }
 
+/// What makes all values of a block of whole numbers, wherever these are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Scaled {
+    float: Float,
+    exponents: Exponents,
+    /// Where exceptions are, rising, and their bits.
+    exceptions: Vec<(u16, u64)>,
+}
+
+impl Scaled {
+    /// `values` with the same exponents, and their numbers.
+    pub(super) fn of(values: &[u64], float: Float) -> (Self, Vec<u64>) {
+        let exponents = choices(values, float).first().copied().unwrap_or(Exponents { e: 0, f: 0 });
+        let mut numbers = vec![0; values.len()];
+        let exceptions = exponents.numbers(values, float, &mut numbers);
+        let exceptions = exceptions.iter().map(|(position, _)| (small(*position), values[*position]));
+        (Self { float, exponents, exceptions: exceptions.collect() }, numbers)
+    }
+
+    pub(super) fn exceptions(&self) -> usize {
+        self.exceptions.len()
+    }
+
+    /// Bytes in a header.
+    pub(super) fn header_bytes(&self) -> usize {
+        4 + self.exceptions.len() * (2 + self.float.width())
+    }
+
+    pub(super) fn encode_header(&self, bytes: &mut Vec<u8>) {
+        bytes.extend([self.exponents.e, self.exponents.f]);
+        bytes.extend(small(self.exceptions.len()).to_le_bytes());
+        bytes.extend(self.exceptions.iter().flat_map(|(position, _)| position.to_le_bytes()));
+        for (_, value) in &self.exceptions {
+            bytes.extend(&value.to_le_bytes()[..self.float.width()]);
+        }
+    }
+
+    pub(super) fn parse_header(
+        float: Float,
+        rows: usize,
+        from: &mut Parts<'_>,
+    ) -> Result<Self, &'static str> {
+        let List { exponents, positions, exceptions } = List::parse(float, rows, from)?;
+        let positions = positions.iter().map(|position| u16::from_le_bytes(*position));
+        let exceptions = exceptions.chunks_exact(float.width()).map(exception);
+        Ok(Self { float, exponents, exceptions: positions.zip(exceptions).collect() })
+    }
+
+    /// Appends the values of `numbers`, which are those of the rows from `row` on.
+    pub(super) fn append<T: Fixed>(
+        &self,
+        row: usize,
+        numbers: &[u64],
+        values: &mut Vec<T>,
+    ) -> Result<(), &'static str> {
+        if numbers.iter().fold(0, |ored, number| ored | number) > pack::mask(NUMBER_BITS) {
+            return Err(ABOVE);
+        }
+        let start = values.len();
+        match self.float {
+            Float::F64 => append(numbers, self.exponents, f64::to_bits, values),
+            Float::F32 => append(numbers, self.exponents, |value| Float::F32.bits(value), values),
+        }
+        let first = self.exceptions.partition_point(|(position, _)| usize::from(*position) < row);
+        let listed =
+            self.exceptions[first..].iter().map(|(position, bits)| (usize::from(*position) - row, bits));
+        for (at, bits) in listed.take_while(|(at, _)| *at < numbers.len()) {
+            values[start + at] = T::from_bits(*bits);
+        }
+        Ok(())
+    }
+
+    /// The value of row `row`, whose number is `number`, as bits.
+    pub(super) fn value(&self, row: usize, number: u64) -> Result<u64, &'static str> {
+        match self.exceptions.binary_search_by_key(&row, |(position, _)| usize::from(*position)) {
+            Ok(index) => Ok(self.exceptions[index].1),
+            Err(_) if number > pack::mask(NUMBER_BITS) => Err(ABOVE),
+            Err(_) => Ok(self.float.bits(self.exponents.to_value(number))),
+        }
+    }
+}
+
+const ABOVE: &str = "a number of a decimal is above 2^52";
+
+/// The bits that these bytes are.
+fn exception(bytes: &[u8]) -> u64 {
+    let mut bits = [0; 8];
+    bits[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(bits)
+}
+
+/// What stands before numbers.
+struct List<'a> {
+    exponents: Exponents,
+    positions: &'a [[u8; 2]],
+    exceptions: &'a [u8],
+}
+
+impl<'a> List<'a> {
+    fn parse(float: Float, count: usize, from: &mut Parts<'a>) -> Result<Self, &'static str> {
+        let (e, f, exceptions) = (from.u8()?, from.u8()?, from.u16()?.into());
+        if usize::from(e) >= EXPONENTS || f > e {
+            return Err("the exponents of decimals are impossible");
+        }
+        let positions = from.positions(exceptions, count)?;
+        let exceptions = from.bytes(exceptions * float.width())?;
+        Ok(Self { exponents: Exponents { e, f }, positions, exceptions })
+    }
+}
+
 /// A vector of decimals as it lies in its bytes.
 #[derive(Debug)]
 pub(super) struct Decimals<'a> {
@@ -264,21 +380,14 @@ pub(super) struct Decimals<'a> {
 
 impl<'a> Decimals<'a> {
     pub(super) fn parse(float: Float, count: usize, mut from: Parts<'a>) -> Result<Self, &'static str> {
-        let (e, f, exceptions) = (from.u8()?, from.u8()?, from.u16()?.into());
-        if usize::from(e) >= EXPONENTS || f > e {
-            return Err("the exponents of decimals are impossible");
-        }
-        let positions = from.positions(exceptions, count)?;
-        let exceptions = from.bytes(exceptions * float.width())?;
+        let List { exponents, positions, exceptions } = List::parse(float, count, &mut from)?;
         let numbers = Numbers::parse(count, from)?;
-        Ok(Self { float, exponents: Exponents { e, f }, positions, exceptions, numbers })
+        Ok(Self { float, exponents, positions, exceptions, numbers })
     }
 
     fn exception(&self, index: usize) -> u64 {
         let width = self.float.width();
-        let mut bits = [0; 8];
-        bits[..width].copy_from_slice(&self.exceptions[index * width..][..width]);
-        u64::from_le_bytes(bits)
+        exception(&self.exceptions[index * width..][..width])
     }
 
     /// Appends all values to `values`; `numbers` is room to work in.
@@ -328,7 +437,7 @@ impl<'a> Decimals<'a> {
                 number if number <= pack::mask(NUMBER_BITS) => {
                     Ok(self.float.bits(self.exponents.to_value(number)))
                 }
-                _ => Err("a number of a decimal is above 2^52"),
+                _ => Err(ABOVE),
             },
         }
     }

@@ -5,6 +5,9 @@
 //! were of 1,024 values, real columns took 2 to 17 % more, since each begins to learn anew. So a page is decoded from
 //! its start, up to the wanted value, and kept in a [`Page`] for those that follow.
 //!
+//! Floats that were decimals are a page of their whole numbers where that is smaller (`decimals`): pco's own form for
+//! them lists by how little each one is beside a multiple, which is a bit for many.
+//!
 //! Bytes to decode may be anybody's. pco checks what it reads; that it takes no more memory than a block is seen to
 //! here: two of its forms, which are never written, hold lists and windows as long as they say, and are refused.
 //!
@@ -20,15 +23,18 @@ use ::pco::wrapped::{ChunkDecompressor, FileCompressor, FileDecompressor};
 use ::pco::{ChunkConfig, DeltaSpec, FULL_BATCH_N};
 use bytemuck::Pod;
 
-use super::BLOCK_ROWS;
+use super::decimals::Scaled;
 use super::fixed::{Fixed, Float};
 use super::parts::Parts;
+use super::{BLOCK_ROWS, HeaderField};
 use crate::schema::Kind;
 
 /// The higher, the smaller and the slower to encode; from here on by little.
 const LEVEL: usize = 8;
 /// References to earlier values are decoded at half the speed: they must save one part in so many.
 const LOOKBACK_GAIN: usize = 32;
+/// Exceptions to decimals take all their bits: one value in so many may be one.
+const EXCEPTIONS: usize = 32;
 /// The least number of bits that a window of references has which holds a block.
 const WINDOW_BITS_MAX: u32 = BLOCK_ROWS.ilog2();
 /// Which of its versions pco's bytes are, as it says itself: not written, since the format says it.
@@ -41,6 +47,8 @@ const DICTIONARY: u8 = 4;
 pub(super) struct Pco {
     numbers: Numbers,
     rows: usize,
+    /// What makes values of the page's numbers, where these are not the values.
+    scaled: Option<Scaled>,
     /// What pco says of the numbers, checked.
     metadata: Arc<[u8]>,
     page_bytes: usize,
@@ -91,55 +99,91 @@ impl Numbers {
 /// Values of `kind`, as bits, as metadata and a page; nothing where pco has no such numbers.
 pub(super) fn encode(values: &[u64], kind: Kind) -> Option<(Pco, Vec<u8>)> {
     let numbers = Numbers::of(kind)?;
-    match numbers {
-        Numbers::U64 => smaller::<u64>(values, numbers),
-        Numbers::U32 => smaller::<u32>(values, numbers),
-        Numbers::F64 => smaller::<f64>(values, numbers),
-        Numbers::F32 => smaller::<f32>(values, numbers),
-    }
-}
-
-/// By differences or as they are, whatever pco finds better; or by references to earlier ones.
-fn smaller<T: Fixed + Number>(values: &[u64], numbers: Numbers) -> Option<(Pco, Vec<u8>)> {
-    let typed: Vec<T> = values.iter().map(|bits| T::from_bits(*bits)).collect();
-    let compress = |delta| {
-        compress(&typed, numbers, delta)
-            .unwrap_or_else(|wrong| unreachable!("pco takes every number: {wrong}"))
+    let compress = |numbers, bits: &[u64], delta: DeltaSpec| {
+        let compressed = match numbers {
+            Numbers::U64 => compress::<u64>(bits, numbers, delta),
+            Numbers::U32 => compress::<u32>(bits, numbers, delta),
+            Numbers::F64 => compress::<f64>(bits, numbers, delta),
+            Numbers::F32 => compress::<f32>(bits, numbers, delta),
+        };
+        compressed.unwrap_or_else(|wrong| unreachable!("pco takes every number: {wrong}"))
     };
-    let (one, other) = (compress(DeltaSpec::Auto), compress(DeltaSpec::TryLookback));
-    let bytes = |of: &(Pco, Vec<u8>)| of.0.metadata.len() + of.1.len();
-    let enough = bytes(&one) - bytes(&one) / LOOKBACK_GAIN;
-    let best = if bytes(&other) < enough { other } else { one };
+    let size = |(pco, page): &(Pco, Vec<u8>)| pco.header_bytes() + page.len();
+    let mut best = compress(numbers, values, DeltaSpec::Auto);
+    let decimals = Float::of(kind).map(|float| Scaled::of(values, float));
+    let mut bits = values;
+    if let Some((scaled, whole)) =
+        decimals.as_ref().filter(|(scaled, _)| scaled.exceptions() <= values.len() / EXCEPTIONS)
+    {
+        let (pco, page) = compress(Numbers::U64, whole, DeltaSpec::Auto);
+        let other = (Pco { scaled: Some(scaled.clone()), ..pco }, page);
+        if size(&other) < size(&best) {
+            (best, bits) = (other, whole);
+        }
+    }
+    let (pco, page) = compress(best.0.numbers, bits, DeltaSpec::TryLookback);
+    let other = (Pco { scaled: best.0.scaled.clone(), ..pco }, page);
+    if size(&other) < size(&best) - size(&best) / LOOKBACK_GAIN {
+        best = other;
+    }
     // What does not come back as it was is not used.
-    let mut page = Page::default();
+    let (mut page, mut decoded) = (Page::default(), Vec::with_capacity(values.len()));
     page.reach(&best.0, values.len(), &best.1).ok()?;
-    let mut decoded = Vec::with_capacity(values.len());
-    page.append::<T>(0..values.len(), &mut decoded);
-    let comes_back = decoded.iter().zip(values).all(|(one, other)| one.bits() == *other);
-    comes_back.then_some(best)
+    let row = |row| page.bits(&best.0, row);
+    decoded.extend((0..values.len()).map_while(|at| row(at).ok()));
+    (decoded == values).then_some(best)
 }
 
-fn compress<T: Number>(values: &[T], numbers: Numbers, delta: DeltaSpec) -> PcoResult<(Pco, Vec<u8>)> {
+fn compress<T: Fixed + Number>(
+    bits: &[u64],
+    numbers: Numbers,
+    delta: DeltaSpec,
+) -> PcoResult<(Pco, Vec<u8>)> {
+    let values: Vec<T> = bits.iter().map(|bits| T::from_bits(*bits)).collect();
     let config = ChunkConfig::default().with_compression_level(LEVEL).with_delta_spec(delta);
     let file = FileCompressor::default();
-    let mut chunk = file.chunk_compressor(values, &config)?;
+    let mut chunk = file.chunk_compressor(&values, &config)?;
     assert!(file.write_header(Vec::new())? == VERSION, "blocks have pco's format {VERSION:?}");
     let metadata = chunk.write_meta(Vec::new())?;
     let page = chunk.write_page(0, Vec::new())?;
-    let pco = Pco { numbers, rows: values.len(), metadata: metadata.into(), page_bytes: page.len() };
+    let (rows, page_bytes) = (values.len(), page.len());
+    let pco = Pco { numbers, rows, scaled: None, metadata: metadata.into(), page_bytes };
     Ok((pco, page))
 }
 
 impl Pco {
     /// Appends what stands in a header.
     pub(super) fn encode_header(&self, bytes: &mut Vec<u8>) {
+        if let Some(scaled) = &self.scaled {
+            scaled.encode_header(bytes);
+        }
         bytes.extend(field(self.metadata.len()).to_le_bytes());
         bytes.extend(field(self.page_bytes).to_le_bytes());
         bytes.extend_from_slice(&self.metadata);
     }
 
+    /// Of values of `kind`.
     pub(super) fn parse_header(kind: Kind, rows: usize, from: &mut Parts<'_>) -> Result<Self, &'static str> {
         let numbers = Numbers::of(kind).ok_or("the codec of a block is not one for its kind")?;
+        Self::parse(numbers, None, rows, from)
+    }
+
+    /// Of floats that are kept as whole numbers.
+    pub(super) fn parse_scaled(
+        float: Float,
+        rows: usize,
+        from: &mut Parts<'_>,
+    ) -> Result<Self, &'static str> {
+        let scaled = Scaled::parse_header(float, rows, from)?;
+        Self::parse(Numbers::U64, Some(scaled), rows, from)
+    }
+
+    fn parse(
+        numbers: Numbers,
+        scaled: Option<Scaled>,
+        rows: usize,
+        from: &mut Parts<'_>,
+    ) -> Result<Self, &'static str> {
         let (metadata_bytes, page_bytes) = (from.u32()? as usize, from.u32()? as usize);
         let metadata = from.bytes(metadata_bytes)?;
         match numbers {
@@ -148,15 +192,38 @@ impl Pco {
             Numbers::F64 => drop(chunk::<f64>(metadata)?),
             Numbers::F32 => drop(chunk::<f32>(metadata)?),
         }
-        Ok(Self { numbers, rows, metadata: metadata.into(), page_bytes })
+        Ok(Self { numbers, rows, scaled, metadata: metadata.into(), page_bytes })
     }
 
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
-    pub(super) fn metadata_bytes(&self) -> usize {
-        self.metadata.len()
+    pub(super) fn is_scaled(&self) -> bool {
+        self.scaled.is_some()
+    }
+
+    /// Bytes of what stands in a header, and about those in memory.
+    pub(super) fn header_bytes(&self) -> usize {
+        self.scaled.as_ref().map_or(0, Scaled::header_bytes) + 8 + self.metadata.len()
+    }
+
+    /// What stands in a header: names, bytes, what they say.
+    pub(super) fn fields(&self) -> Vec<HeaderField> {
+        let mut fields = Vec::new();
+        if let Some(scaled) = &self.scaled {
+            fields.push(HeaderField::new(
+                "exponents, exceptions",
+                scaled.header_bytes(),
+                scaled.exceptions(),
+            ));
+        }
+        fields.extend([
+            HeaderField::new("bytes of metadata", 4, self.metadata.len()),
+            HeaderField::new("bytes of page", 4, self.page_bytes),
+            HeaderField::new("metadata", self.metadata.len(), "pco's"),
+        ]);
+        fields
     }
 
     pub(super) fn page_bytes(&self) -> usize {
@@ -215,11 +282,11 @@ impl Page {
     }
 
     /// A value that has been reached, as bits.
-    pub(super) fn bits(&self, row: usize) -> u64 {
-        if self.is_short() {
-            bytemuck::cast_slice::<u64, u32>(&self.words)[row].into()
-        } else {
-            self.words[row]
+    pub(super) fn bits(&self, pco: &Pco, row: usize) -> Result<u64, &'static str> {
+        match &pco.scaled {
+            Some(scaled) => scaled.value(row, self.words[row]),
+            None if self.is_short() => Ok(bytemuck::cast_slice::<u64, u32>(&self.words)[row].into()),
+            None => Ok(self.words[row]),
         }
     }
 
@@ -228,13 +295,21 @@ impl Page {
     }
 
     /// Appends some of the values, which have been reached.
-    pub(super) fn append<T: Fixed>(&self, rows: Range<usize>, values: &mut Vec<T>) {
+    pub(super) fn append<T: Fixed>(
+        &self,
+        pco: &Pco,
+        rows: Range<usize>,
+        values: &mut Vec<T>,
+    ) -> Result<(), &'static str> {
+        if let Some(scaled) = &pco.scaled {
+            return scaled.append(rows.start, &self.words[rows], values);
+        }
         if self.is_short() {
-            let words: &[u32] = bytemuck::cast_slice(&self.words);
-            append(&words[rows], values);
+            append(&bytemuck::cast_slice::<u64, u32>(&self.words)[rows], values);
         } else {
             append(&self.words[rows], values);
         }
+        Ok(())
     }
 }
 

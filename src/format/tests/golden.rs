@@ -78,11 +78,17 @@ fn index() -> [(&'static str, String); 2] {
 }
 
 /// A block of every codec.
-fn blocks() -> [(&'static str, String); 8] {
+fn blocks() -> [(&'static str, String); 9] {
     let mut random = SplitMix64(8);
     let prices: Vec<f64> = (0..1500).map(|row| 100.0 + f64::from(row % 7) / 10.0).collect();
     let reals: Vec<f64> =
         (0..1500).map(|_| 1.0 + (random.next() >> 11) as f64 / (1_u64 << 53) as f64).collect();
+    let (mut cents, mut steps) = (10_000, SplitMix64(9));
+    let mut walk = |_| {
+        cents += steps.below(7) as i32 - 3;
+        f64::from(cents) / 100.0
+    };
+    let prices_walk: Vec<f64> = (0..1500).map(&mut walk).chain([f64::NAN]).collect();
     let few: Vec<i64> = (0..1500).map(|_| [-1 << 40, 1, 1 << 50][random.below(3)]).collect();
     let sizes: Vec<u32> = (0..1500).map(|_| random.below(900) as u32 * 10).collect();
     let keys: Vec<u64> = (0..1500).map(|row| key(2 * row)).collect();
@@ -95,6 +101,7 @@ fn blocks() -> [(&'static str, String); 8] {
         ("block-split", fixed_block(&reals, Tier::Fast)),
         ("block-dictionary", fixed_block(&few, Tier::Fast)),
         ("block-pco", fixed_block(&sizes, Tier::Dense)),
+        ("block-pco-decimals", fixed_block(&prices_walk, Tier::Dense)),
         ("block-frames", bytes_block(&lines.collect::<Vec<_>>())),
         ("block-dictionary-of-text", bytes_block(&venues)),
     ]
