@@ -8,6 +8,7 @@
 
 // The codecs are no part of the library's face: they are compiled here once more, with what they name.
 #[path = "../src/codec/mod.rs"]
+#[expect(unreachable_pub, reason = "public in the library")]
 #[cfg_attr(
     test,
     allow(

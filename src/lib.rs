@@ -85,6 +85,7 @@ pub use aggregate::{Aggregate, Sum, Window, Windows};
 pub use appender::{Appender, Committer, OwnedValues};
 pub use batch::{Batch, Data, Vector};
 pub use check::{Checked, Damage, Notice, check, check_on};
+pub use codec::Tier;
 pub use error::{Error, Result};
 pub use format::dump::Hex;
 #[cfg(feature = "fuzz")]

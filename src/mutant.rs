@@ -80,6 +80,12 @@ pub enum Mutant {
     NoReadBack,
     /// Seal: a segment that waits to be published is sealed again.
     SealedTwice,
+    /// Compact: the new file has the name of an old one.
+    CompactedInPlace,
+    /// Compact: old files are removed before the manifest that does not name them is durable.
+    OldSegmentsFirst,
+    /// Compact: an old file is removed although a snapshot reads it.
+    ReplacedForgotten,
     /// Slots: one is used again although a snapshot reads what was in it.
     PinForgotten,
     /// Creation: the parent directory is not synced.
@@ -142,16 +148,16 @@ mod switch {
 
     thread_local! {
         /// A bit for each.
-        static ON: Cell<u64> = const { Cell::new(0) };
+        static ON: Cell<u128> = const { Cell::new(0) };
     }
 
     /// Breaks these rules, and no other, for what this thread does from now on.
     pub fn set(mutants: &[Mutant]) {
-        ON.with(|on| on.set(mutants.iter().fold(0, |bits, mutant| bits | 1 << *mutant as u64)));
+        ON.with(|on| on.set(mutants.iter().fold(0, |bits, mutant| bits | 1 << *mutant as u32)));
     }
 
     pub(crate) fn is(mutant: Mutant) -> bool {
-        ON.with(Cell::get) & 1 << mutant as u64 != 0
+        ON.with(Cell::get) & 1 << mutant as u32 != 0
     }
 }
 

@@ -47,6 +47,7 @@ pub struct Options {
     pub(crate) memory_bytes: u64,
     pub(crate) segment_rows: u64,
     pub(crate) segment_bytes: u64,
+    pub(crate) compact_rows: u64,
     pub(crate) inline_bytes: u64,
     pub(crate) grow_bytes: u64,
     pub(crate) grow_bytes_max: u64,
@@ -62,6 +63,7 @@ impl Default for Options {
             memory_bytes: 256 << 20,
             segment_rows: 4 << 20,
             segment_bytes: 1 << 30,
+            compact_rows: 64 << 20,
             inline_bytes: 256 << 10,
             grow_bytes: 64 << 10,
             grow_bytes_max: 64 << 20,
@@ -100,6 +102,14 @@ impl Options {
     #[must_use]
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
+        self
+    }
+
+    /// Rows up to which compacting merges sealed segments: 64 Mi unless told; and [`Options::segment_bytes`] of their
+    /// files.
+    #[must_use]
+    pub fn compact_rows(mut self, rows: u64) -> Self {
+        self.compact_rows = rows;
         self
     }
 

@@ -19,6 +19,7 @@ use crate::segment::read::{Body, RawSegment};
 use crate::segment::{SealedSegment, Segment};
 use crate::store::follow::Follower;
 use crate::store::newest;
+use crate::store::seal::compact::compact;
 use crate::store::seal::{self, Maintain, Maintained};
 use crate::store::shared::{Seen, Shared};
 
@@ -168,6 +169,7 @@ impl<D: Disk> Store<D> {
         }
         match work {
             Maintain::Seal => seal::seal(&self.shared).await,
+            Maintain::Compact(tier) => compact(&self.shared, tier).await,
         }
     }
 

@@ -221,6 +221,20 @@ impl<D: Disk> Writer<D> {
         self.core.guard("a checkpoint", async |core| core.checkpoint().await).await
     }
 
+    /// Finishes the active segment, however few rows it has, so that all that is committed can be sealed
+    /// ([`Store::maintain`]); nothing if it has none. Commits do so by themselves at
+    /// [`Options::segment_rows`](crate::Options::segment_rows).
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub async fn roll(&mut self) -> Result<()> {
+        self.record_buffered().await?;
+        if self.core.active.rows == 0 {
+            return Ok(());
+        }
+        self.core.guard("a roll", async |core| core.roll().await).await
+    }
+
     /// A checkpoint, and then every file is given back. Pending rows that were not committed are forgotten. When
     /// this returns the store may be opened again at once, by anybody; but a call of [`Store::maintain`] that is under
     /// way keeps it locked until it has noticed, at its next read or write.

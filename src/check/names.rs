@@ -48,11 +48,13 @@ pub(super) async fn check<D: Disk>(
         checked.notice(dir.join(name), None, what);
     }
     let named = |name: &OsStr| has_log && log::NAMES.iter().any(|log| *log == name);
-    let sealed = |name: &OsStr| {
-        segments.iter().any(|segment| segment.slot().is_none() && segment.path(dir).ends_with(name))
-    };
-    for name in listing.others.iter().filter(|name| !named(name) && !sealed(name)) {
+    for name in listing.logs.iter().filter(|name| !named(name)) {
         checked.notice(dir.join(name), None, UNNAMED);
+    }
+    let sealed =
+        |number: u64| segments.iter().any(|segment| segment.slot().is_none() && segment.number() == number);
+    for number in listing.segments.into_iter().filter(|number| !sealed(*number)) {
+        checked.notice(crate::segment::path(dir, number), None, UNNAMED);
     }
     for slot in listing.slots {
         if !segments.iter().any(|segment| segment.slot() == Some(slot)) {

@@ -96,10 +96,18 @@ impl Located {
         }
     }
 
-    /// Of a single row the bytes of its value that are in `part`.
+    /// Where each value begins in the data, and where the last one ends; none if they are entries of a dictionary.
+    pub(crate) fn bounds(&self) -> Option<&[u64]> {
+        match &self.values {
+            Values::Bounds(bounds) => Some(bounds),
+            Values::Codes { .. } => None,
+        }
+    }
+
+    /// Of a single row, or of rows whose values are no entries of a dictionary, the bytes that are in `part`, as one
+    /// value.
     pub(crate) fn part(&self, part: &Range<u64>) -> Self {
-        let Values::Bounds(bounds) = &self.values else { unreachable!("one row has no list of codes") };
-        assert!(bounds.len() == 2, "a part is of one value, not of {}", bounds.len() - 1);
+        assert!(self.bounds().is_some(), "one row has no list of codes");
         let within = |at: u64| self.data.start.saturating_add(at).min(self.data.end);
         let data = within(part.start)..within(part.end.max(part.start));
         Self { values: Values::Bounds(vec![data.start, data.end]), data }

@@ -32,14 +32,14 @@ pub(crate) const VECTOR: usize = 1024;
 /// The most rows of a block.
 pub(crate) const BLOCK_ROWS: usize = 16 * VECTOR;
 
-/// What blocks are made for.
+/// How sealed segments are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tier {
-    /// To be decoded fast: many values a nanosecond, and each one nearly alone.
+#[non_exhaustive]
+pub enum Tier {
+    /// To be decoded fast: many values a nanosecond, and each one nearly alone. As sealing does it.
     Fast,
     /// To be small, for what is kept long: encoded and decoded at about a tenth of that speed, a block at a time. Where
     /// it does not get smaller it is as for `Fast`.
-    #[allow(dead_code, reason = "sealing makes no such blocks; compacting, which will, is being built")]
     Dense,
 }
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::cursor::{Cursor, Field, field};
 use super::{Malformed, Piece, Salt, StoreId, crc32c};
 use crate::codec::Tier;
-use crate::codec::block::Block;
+use crate::codec::block::{Block, Scratch};
 use crate::codec::fixed::Fixed;
 use crate::schema::Kind;
 
@@ -57,6 +57,28 @@ pub(crate) fn encode<T: Fixed>(values: &[T], tier: Tier, place: BlockPlace, stor
     bytes.append(&mut content);
     bytes.extend_from_slice(vectors);
     bytes
+}
+
+/// All values of the block of `rows` that these bytes are, each vector verified.
+pub(crate) fn decode<T: Fixed>(
+    bytes: &[u8],
+    rows: usize,
+    place: BlockPlace,
+    store: &StoreId,
+    scratch: &mut Scratch,
+) -> Result<Vec<T>, Malformed> {
+    let sealed = SealedBlock::parse(bytes, T::KIND, rows, place, store)?;
+    if sealed.bytes() != bytes.len() {
+        return Err(Malformed::new(place.offset, "a block is not as long as the index says"));
+    }
+    for index in 0..sealed.block.pieces() {
+        sealed.verify(index, &bytes[sealed.piece(index)])?;
+    }
+    let mut values = Vec::with_capacity(rows);
+    for index in 0..sealed.block.vectors() {
+        sealed.block.decode_vector(index, &bytes[sealed.vector(index)], scratch, &mut values)?;
+    }
+    Ok(values)
 }
 
 impl SealedBlock {

@@ -9,6 +9,7 @@ use super::cursor::{Cursor, Field, Writer, field};
 use super::record::Place;
 use super::sheet::{self, Title};
 use super::{FILE_BYTES_MAX, Malformed, NUMBER_MAX, PAGE, Piece, StoreId, check_keys, chunks};
+use crate::codec::Tier;
 use crate::options::{LOG_BYTES_MAX, LOG_BYTES_MIN, NOTE_BYTES_MAX};
 use crate::schema::{Column, KeyUnit, Kind, Nulls, Schema};
 
@@ -77,6 +78,7 @@ pub(crate) struct Sealed {
     pub(crate) bytes: u64,
     /// Of its directory, the whole sheet.
     pub(crate) directory_sum: u32,
+    pub(crate) tier: Tier,
 }
 
 /// A raw segment that will not change.
@@ -484,7 +486,7 @@ fn encode_sealed(sealed: &[Sealed]) -> Vec<u8> {
     for segment in sealed {
         to.u64(segment.number).u64(segment.first_row).u64(segment.rows);
         to.u64(segment.first_key).u64(segment.last_key).u64(segment.bytes);
-        to.u32(segment.directory_sum).zeros(4);
+        to.u32(segment.directory_sum).u8(if segment.tier == Tier::Fast { 1 } else { 2 }).zeros(3);
     }
     bytes
 }
@@ -502,8 +504,13 @@ fn decode_sealed(from: &mut Cursor<'_, '_>) -> Result<Vec<Sealed>, Malformed> {
             return Err(from.malformed("a segment's file is whole pages"));
         }
         let directory_sum = from.sum32("checksum of its directory")?;
-        from.zeros(4, "reserved")?;
-        sealed.push(Sealed { number, first_row, rows, first_key, last_key, bytes, directory_sum });
+        let tier = match from.u8("tier")? {
+            1 => Tier::Fast,
+            2 => Tier::Dense,
+            _ => return Err(from.malformed("a sealed segment is fast or dense: 1 or 2")),
+        };
+        from.zeros(3, "reserved")?;
+        sealed.push(Sealed { number, first_row, rows, first_key, last_key, bytes, directory_sum, tier });
     }
     Ok(sealed)
 }

@@ -33,7 +33,7 @@ pub(crate) const VERSION: u16 = 1;
 pub(crate) const CHUNK: u64 = 64 << 10;
 /// Rows, records, epochs, generations, segments and slots are numbered below this (slots below 2^31), so that
 /// the next number can always be formed, whatever the bytes said.
-const NUMBER_MAX: u64 = 1 << 63;
+pub(crate) const NUMBER_MAX: u64 = 1 << 63;
 const SLOT_MAX: u32 = 1 << 31;
 /// The longest raw file: its pages are counted in 32 bits.
 pub(crate) const FILE_BYTES_MAX: u64 = u32::MAX as u64 * PAGE as u64;

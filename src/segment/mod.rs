@@ -78,5 +78,10 @@ impl SealedSegment {
 
 /// The file of a sealed segment.
 pub(crate) fn path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("{number}.segment"))
+    dir.join(name(number))
+}
+
+/// The name of a sealed segment's file.
+pub(crate) fn name(number: u64) -> String {
+    format!("{number}.segment")
 }

@@ -23,6 +23,7 @@ use crate::log::{Content, Log, Room};
 use crate::mutant::{self, Mutant};
 use crate::pending::Pending;
 use crate::schema::Role;
+use crate::segment;
 use crate::segment::active::{Active, ActiveWriter, Moved};
 use crate::segment::flush::{self, Addition, LastPage};
 use crate::segment::slot::Slot;
@@ -45,6 +46,8 @@ pub(crate) struct Core<D: Disk> {
     pub(crate) leftovers: Vec<String>,
     /// Who may still read what lies in slots.
     pub(crate) pins: Vec<Pin>,
+    /// Sealed segments whose rows are in others now: their files go when nobody holds them.
+    pub(crate) replaced: Vec<(u64, Weak<Sealed>)>,
     pub(crate) poison: Poison,
 }
 
@@ -332,6 +335,11 @@ impl<D: Disk> Core<D> {
         let active = self.active.describe(&moved, self.last_key);
         let (version, waiting) = (self.shared.version(), self.shared.sealing.waiting());
         let (sealed, finished) = version.with(waiting.as_ref());
+        if mutant::is(Mutant::OldSegmentsFirst) {
+            let old = version.sealed.iter().filter(|old| sealed.iter().all(|new| new.number != old.number));
+            let mut names = old.map(|old| segment::name(old.number)).collect();
+            publish::remove_leftovers(&self.shared.disk, &self.shared.dir, &mut names).await;
+        }
         self.publish(&sealed, &finished, active).await?;
         if !mutant::is(Mutant::MemoryFirst) {
             self.active.advance(&moved);
@@ -339,12 +347,18 @@ impl<D: Disk> Core<D> {
         if waiting.is_some() {
             self.show_segments(sealed, finished);
             self.shared.sealing.published();
+            drop(version);
+            self.remove_leftovers().await;
         }
         Ok(())
     }
 
     /// Shows readers other segments than before; who reads one that is not among them any more still holds it.
-    fn show_segments(&self, sealed: Vec<Arc<Sealed>>, finished: Vec<Arc<Finished>>) {
+    fn show_segments(&mut self, sealed: Vec<Arc<Sealed>>, finished: Vec<Arc<Finished>>) {
+        let before = self.shared.version();
+        let is_replaced = |old: &&Arc<Sealed>| sealed.iter().all(|sealed| sealed.number != old.number);
+        let replaced = before.sealed.iter().filter(is_replaced);
+        self.replaced.extend(replaced.map(|sealed| (sealed.number, Arc::downgrade(sealed))));
         self.shared.publish_version(Version { sealed, finished, active: Arc::clone(&self.active.shared) });
     }
 
@@ -375,7 +389,8 @@ impl<D: Disk> Core<D> {
         let ended = Arc::new(self.finish(&moved).await.map_err(Refused::before_writing)?);
         let (number, slot) = self.next_slot().await?;
         let first_row = ended.first_row + ended.rows;
-        let mut next = ActiveWriter::empty(ended.number + 1, number, first_row, self.active.files.len());
+        let segment = self.shared.sealing.next_number();
+        let mut next = ActiveWriter::empty(segment, number, first_row, self.active.files.len());
         next.last_key = self.last_key;
 
         let (version, waiting) = (self.shared.version(), self.shared.sealing.waiting());
@@ -469,8 +484,20 @@ impl<D: Disk> Core<D> {
         self.leftovers.push(names::manifest(self.generation));
         self.generation = manifest.generation;
         self.log.manifest_file = self.log.at.next.file;
-        publish::remove_leftovers(disk, dir, &mut self.leftovers).await;
+        self.remove_leftovers().await;
         Ok(())
+    }
+
+    /// Removes what nothing needs: no durable manifest names it, and of sealed segments nobody reads them.
+    async fn remove_leftovers(&mut self) {
+        let is_held =
+            |segment: &Weak<Sealed>| segment.strong_count() > 0 && !mutant::is(Mutant::ReplacedForgotten);
+        let (held, free) = self.replaced.drain(..).partition(|(_, segment)| is_held(segment));
+        self.replaced = held;
+        let free: Vec<(u64, Weak<Sealed>)> = free;
+        self.leftovers.extend(free.iter().map(|(number, _)| segment::name(*number)));
+        let Shared { disk, dir, .. } = &*self.shared;
+        publish::remove_leftovers(disk, dir, &mut self.leftovers).await;
     }
 
     /// Gives every file back.

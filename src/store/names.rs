@@ -20,7 +20,7 @@ pub(crate) enum Name {
     /// `raw-<slot>`
     Slot(u32),
     /// `<number>.segment`
-    Segment,
+    Segment(u64),
     /// Nothing of ours.
     Foreign,
 }
@@ -57,7 +57,7 @@ pub(crate) fn parse(name: &OsStr) -> Name {
         return u32::try_from(slot).map_or(Name::Foreign, Name::Slot);
     }
     match name.strip_suffix(".segment").and_then(number) {
-        Some(_) => Name::Segment,
+        Some(number) => Name::Segment(number),
         None => Name::Foreign,
     }
 }
@@ -75,8 +75,9 @@ pub(crate) struct Listing {
     pub(crate) manifests: Vec<u64>,
     pub(crate) temporaries: Vec<OsString>,
     pub(crate) slots: Vec<u32>,
-    /// Logs and segments.
-    pub(crate) others: Vec<OsString>,
+    /// Numbers of sealed segments.
+    pub(crate) segments: Vec<u64>,
+    pub(crate) logs: Vec<OsString>,
     pub(crate) foreign: Vec<OsString>,
 }
 
@@ -89,7 +90,8 @@ impl Listing {
                 Name::Manifest(generation) => listing.manifests.push(generation),
                 Name::Temporary => listing.temporaries.push(name),
                 Name::Slot(slot) => listing.slots.push(slot),
-                Name::Log | Name::Segment => listing.others.push(name),
+                Name::Segment(number) => listing.segments.push(number),
+                Name::Log => listing.logs.push(name),
                 Name::Foreign => listing.foreign.push(name),
             }
         }
@@ -101,7 +103,7 @@ impl Listing {
 
     /// Whether there is anything that only a store has, beyond what an unfinished creation leaves.
     pub(crate) fn has_parts(&self) -> bool {
-        !self.slots.is_empty() || !self.others.is_empty()
+        !self.slots.is_empty() || !self.segments.is_empty() || !self.logs.is_empty()
     }
 }
 
@@ -126,7 +128,7 @@ mod tests {
             ("log-c", Name::Foreign),
             ("raw-12", Name::Slot(12)),
             ("raw-4294967296", Name::Foreign),
-            ("3.segment", Name::Segment),
+            ("3.segment", Name::Segment(3)),
             ("lost+found", Name::Foreign),
         ];
         for (name, meaning) in cases {

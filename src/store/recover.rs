@@ -22,9 +22,9 @@ use super::sealing::Sealing;
 use super::shared::{Seen, Shared, Version};
 use crate::disk::{Buffers, Disk, File, Mode, PAGE, read_exact};
 use crate::error::{Error, Refused, Result};
-use crate::format::StoreId;
 use crate::format::manifest::{LogPosition, Manifest};
 use crate::format::record::{self, Place};
+use crate::format::{NUMBER_MAX, StoreId};
 use crate::log::walk::{Begun, Chain};
 use crate::log::{self, Content, Log, Room};
 use crate::mutant::{self, Mutant};
@@ -101,7 +101,8 @@ pub(crate) async fn open<D: Disk>(
             core
         }
     };
-    core.leftovers = leftovers(&listing, core.generation);
+    core.leftovers = leftovers(&listing, &core);
+    core.shared.sealing.set_next_number(next_number(&listing, &core));
     let rows = core.active.shared.first_row + core.active.rows;
     recovery.rows = rows;
     core.shared.publish_rows(rows, None);
@@ -291,6 +292,7 @@ async fn assemble<D: Disk>(
         last_key,
         leftovers: Vec::new(),
         pins,
+        replaced: Vec::new(),
         poison: Poison::None,
     })
 }
@@ -371,9 +373,28 @@ async fn write_empty<D: Disk>(core: &mut Core<D>, place: Place) -> Result<()> {
     core.log.append(place, content, &mut core.buffers).await
 }
 
-/// What may be removed once a manifest is published: older manifests and temporaries.
-fn leftovers(listing: &Listing, newest: u64) -> Vec<String> {
-    let older = listing.manifests.iter().filter(|generation| **generation < newest);
+/// What may be removed once a manifest is published: older manifests, temporaries, sealed segments that are not named.
+/// One that has the number of a raw segment is left: sealing that makes it anew.
+fn leftovers<D: Disk>(listing: &Listing, core: &Core<D>) -> Vec<String> {
+    let older = listing.manifests.iter().filter(|generation| **generation < core.generation);
     let temporaries = listing.temporaries.iter().filter_map(|name| name.to_str());
-    older.map(|generation| names::manifest(*generation)).chain(temporaries.map(str::to_owned)).collect()
+    let named: Vec<u64> = numbers(core).collect();
+    let segments = listing.segments.iter().filter(|number| !named.contains(number));
+    let older = older.map(|generation| names::manifest(*generation));
+    older.chain(temporaries.map(str::to_owned)).chain(segments.map(|number| segment::name(*number))).collect()
+}
+
+/// The numbers of the segments that the manifest names.
+fn numbers<D: Disk>(core: &Core<D>) -> impl Iterator<Item = u64> {
+    let version = core.shared.version();
+    let sealed: Vec<u64> = version.sealed.iter().map(|segment| segment.number).collect();
+    let finished: Vec<u64> = version.finished.iter().map(|segment| segment.number).collect();
+    sealed.into_iter().chain(finished).chain([version.active.number])
+}
+
+/// Above the number of every segment that is named or has a file: what is asked of a file on its way, by a call that
+/// was dropped, so never meets another one of its name. Numbers that no store comes to are not minded.
+fn next_number<D: Disk>(listing: &Listing, core: &Core<D>) -> u64 {
+    let listed = listing.segments.iter().copied().filter(|number| *number < NUMBER_MAX / 2);
+    numbers(core).chain(listed).max().map_or(0, |number| number + 1)
 }

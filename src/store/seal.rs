@@ -1,4 +1,5 @@
-//! Sealing: a finished raw segment becomes one immutable, compressed file, which the writer then publishes.
+//! Sealing: a finished raw segment becomes one immutable, compressed file, which the writer then publishes; compacting
+//! makes one such file of older ones.
 //!
 //! On any core, beside the writer: nothing that a manifest names is touched. The raw files are read front to back and
 //! verified, each stream's blocks written one behind the other, then the index; all of it is made durable, its name
@@ -10,29 +11,34 @@
 //! Not here: whose turn it is (`sealing`), publishing (`core`), reading sealed segments (`reader`).
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::sealing::Turn;
 use super::shared::Shared;
+use crate::codec::Tier;
 use crate::disk::{Disk, Mode};
 use crate::error::{Error, Refused, Result};
 use crate::format::block::BlockPlace;
 use crate::format::crc32c;
-use crate::format::entries::{Entries, Entry, encode_entries};
-use crate::format::manifest::{Finished, Sealed};
-use crate::format::segment::{Directory, Group, Home, Shape, Stream, directory_bytes};
+use crate::format::entries::{Entry, encode_entries};
+use crate::format::manifest::Sealed;
+use crate::format::segment::{Directory, Group, Home, Shape, Stream, groups as segment_groups};
 use crate::mutant::{self, Mutant};
 use crate::schema::{RawFile, Role, Schema};
 use crate::segment;
-use crate::segment::read::Loaded;
 use crate::statistics::{FloatSum, GROUP_BITS, GROUP_ROWS, LANES};
-use blocks::Raws;
+use blocks::{Raws, Target};
+use older::Older;
+use origin::Origin;
 use output::{Output, Written};
-use source::Source;
 
 mod blocks;
 mod bytes;
+pub(crate) mod compact;
+mod older;
+mod origin;
 mod output;
 mod source;
 #[cfg(test)]
@@ -44,6 +50,10 @@ mod tests;
 pub enum Maintain {
     /// Turn the oldest finished segment into a sealed one: compressed, indexed.
     Seal,
+    /// Rewrite sealed segments: small ones that follow each other as one, of up to
+    /// [`Options::compact_rows`](crate::Options::compact_rows), so that each row is rewritten no more often than segments
+    /// double; and, where `Dense` is asked for, those that are not. What is dense stays so.
+    Compact(Tier),
 }
 
 /// What [`Store::maintain`](crate::Store::maintain) did.
@@ -66,6 +76,21 @@ pub enum Maintained {
         /// Bytes of its sealed file.
         bytes_after: u64,
     },
+    /// Sealed segments were rewritten as one, which the writer publishes like a sealed one. The old files go when no
+    /// snapshot holds them: with a checkpoint or roll behind that, or the first one after reopening.
+    #[non_exhaustive]
+    Compacted {
+        /// How many there were.
+        segments: u64,
+        /// Number of the new one.
+        segment: u64,
+        /// How many rows it has.
+        rows: u64,
+        /// Bytes of the old files.
+        bytes_before: u64,
+        /// Bytes of the new file.
+        bytes_after: u64,
+    },
 }
 
 /// Seals the oldest finished segment, if there is one and nobody else does.
@@ -74,19 +99,17 @@ pub(crate) async fn seal<D: Disk>(shared: &Shared<D>) -> Result<Maintained> {
     // Behind the turn: whoever had it before has published.
     let version = shared.version();
     let Some(finished) = version.finished.first() else { return Ok(Maintained::Nothing) };
-    let path = segment::path(&shared.dir, finished.number);
-    let Some(file) = create(shared, &turn, finished.number, &path).await? else {
-        return Ok(Maintained::Nothing);
+    let making = Making {
+        shared,
+        turn: &turn,
+        number: finished.number,
+        rows: finished.first_row..finished.first_row + finished.rows,
+        keys: (finished.first_key, finished.last_key),
+        before: version.sealed.last(),
+        origin: Origin::Raw(source::load(shared, finished).await?),
+        tier: Tier::Fast,
     };
-    let seal = Seal { shared, turn: &turn, finished, before: version.sealed.last() };
-    let sealed = match seal.make(&path, file).await {
-        Err(full @ Error::Full { .. }) => {
-            // What was written is in the way of others. Where its name stays, the next call removes it.
-            let _ = remove(shared, &turn, finished.number, &path).await;
-            return Err(full);
-        }
-        made => made?,
-    };
+    let Some(sealed) = making.make().await? else { return Ok(Maintained::Nothing) };
     turn.check()?;
     let did = Maintained::Sealed {
         segment: sealed.number,
@@ -149,13 +172,18 @@ async fn remove<D: Disk>(
     }
 }
 
-/// A seal at work.
-struct Seal<'a, D: Disk> {
+/// A sealed segment that is being made.
+struct Making<'a, D: Disk> {
     shared: &'a Shared<D>,
     turn: &'a Turn<'a, D::Lock>,
-    finished: &'a Arc<Finished>,
+    number: u64,
+    rows: Range<u64>,
+    /// The first and the last one, as the manifest has them.
+    keys: (u64, u64),
     /// The sealed segment whose rows come before.
     before: Option<&'a Arc<Sealed>>,
+    origin: Origin,
+    tier: Tier,
 }
 
 /// What the index will say.
@@ -166,9 +194,23 @@ struct Index {
     groups: Vec<Group>,
 }
 
-impl<D: Disk> Seal<'_, D> {
+impl<D: Disk> Making<'_, D> {
+    /// The file, durable under its name and read back. None while its name may still go.
+    async fn make(&self) -> Result<Option<Sealed>> {
+        let path = segment::path(&self.shared.dir, self.number);
+        let Some(file) = create(self.shared, self.turn, self.number, &path).await? else { return Ok(None) };
+        match self.fill(&path, file).await {
+            Err(full @ Error::Full { .. }) => {
+                // What was written is in the way of others. Where its name stays, the next call removes it.
+                let _ = remove(self.shared, self.turn, self.number, &path).await;
+                Err(full)
+            }
+            made => made.map(Some),
+        }
+    }
+
     /// Fills the file, makes it durable under its name, and reads it back.
-    async fn make(&self, path: &Path, file: D::File) -> Result<Sealed> {
+    async fn fill(&self, path: &Path, file: D::File) -> Result<Sealed> {
         let made = self.write(path, file).await?;
         let Shared { disk, dir, .. } = self.shared;
         if !mutant::is(Mutant::NoSegmentNameSync) {
@@ -180,7 +222,6 @@ impl<D: Disk> Seal<'_, D> {
 
     /// The whole file, durable.
     async fn write(&self, path: &Path, file: D::File) -> Result<(Written, Directory)> {
-        let segment = source::load(self.shared, self.finished).await?;
         let mut output = Output::new(path.to_path_buf(), file);
         let mut index = Index { streams: Vec::new(), entries: Vec::new(), groups: Vec::new() };
         for (number, raw) in self.shared.schema.files().iter().enumerate() {
@@ -189,9 +230,9 @@ impl<D: Disk> Seal<'_, D> {
                 index.streams.push(Stream::default());
                 continue;
             }
-            self.write_stream(&segment, number, shape, &mut output, &mut index).await?;
+            self.write_stream(number, shape, &mut output, &mut index).await?;
         }
-        let directory = Directory { rows: self.rows(), streams: index.streams, groups: index.groups };
+        let directory = Directory { rows: self.rows.clone(), streams: index.streams, groups: index.groups };
         let ended = async {
             output.pad().await?;
             output.push(&index.entries).await?;
@@ -206,7 +247,6 @@ impl<D: Disk> Seal<'_, D> {
     /// Blocks of one file's values, row group by row group.
     async fn write_stream(
         &self,
-        segment: &Loaded,
         number: usize,
         shape: Shape,
         output: &mut Output<D::File>,
@@ -214,8 +254,8 @@ impl<D: Disk> Seal<'_, D> {
     ) -> Result<()> {
         let start = output.at();
         let (entries, lanes) = match shape {
-            Shape::Bytes(_) => (self.write_bytes(segment, number, output).await?, [0.0; LANES]),
-            _ => self.write_values(segment, number, shape, output, index).await?,
+            Shape::Bytes(_) => (self.write_bytes(number, output).await?, [0.0; LANES]),
+            _ => self.write_values(number, shape, output, index).await?,
         };
         let entries = encode_entries(shape, &entries, lanes);
         index.streams.push(Stream { bytes: output.at() - start, sum: crc32c(&entries) });
@@ -226,33 +266,33 @@ impl<D: Disk> Seal<'_, D> {
     /// Blocks of values of fixed width; their entries, and the lanes of the last row group's sum.
     async fn write_values(
         &self,
-        segment: &Loaded,
         number: usize,
         shape: Shape,
         output: &mut Output<D::File>,
         index: &mut Index,
     ) -> Result<(Vec<Entry>, [f64; LANES])> {
         let schema = &self.shared.schema;
-        let raw = schema.files()[number];
-        let Some(width) = raw.width() else { unreachable!("bytes and text have blocks of their own") };
-        let mut values = Source::open(self.shared, segment, number, width).await?;
-        let mut nulls = match nulls_of(raw, schema) {
-            Some(file) => Some(Source::open(self.shared, segment, file, 1).await?),
+        let mut values = self.origin.values(self.shared, number).await?;
+        let mut nulls = match nulls_of(schema.files()[number], schema) {
+            Some(file) => Some(self.origin.values(self.shared, file).await?),
             None => None,
         };
         let (mut sum, mut entries) = (self.sum_before(number, shape).await?, Vec::new());
         let start = output.at();
-        for rows in groups(self.finished) {
+        for rows in groups(&self.rows) {
             self.turn.check()?;
             let nulls = match &mut nulls {
                 Some(nulls) => Some(nulls.rows(rows.clone()).await?),
                 None => None,
             };
-            let row = self.finished.first_row + rows.start;
+            let row = self.rows.start + rows.start;
             let raws = Raws { bytes: values.rows(rows.clone()).await?, nulls, row };
-            let place = BlockPlace { segment: self.finished.number, offset: output.at() };
-            let made = blocks::make(shape, raws, place, &self.shared.id, &mut sum);
-            let made = made.map_err(|(row, what)| values.damaged(rows.start + row as u64, what))?;
+            let place = BlockPlace { segment: self.number, offset: output.at() };
+            let target = Target { tier: self.tier, place, store: &self.shared.id };
+            let made = blocks::make(shape, raws, target, &mut sum);
+            let damaged =
+                |row: usize, what| self.origin.damaged(self.shared, number, rows.start + row as u64, what);
+            let made = made.map_err(|(row, what)| damaged(row, what))?;
             output.push(&made.bytes).await.map_err(Refused::before_writing)?;
             entries.push(Entry { end: output.at() - start, ..made.entry });
             index.groups.extend(made.group);
@@ -268,33 +308,11 @@ impl<D: Disk> Seal<'_, D> {
     async fn sum_before(&self, number: usize, shape: Shape) -> Result<FloatSum> {
         let mut sum = FloatSum::default();
         let Some(before) = self.before else { return Ok(sum) };
-        if !shape.is_float() || self.finished.first_row.is_multiple_of(GROUP_ROWS) {
+        if !shape.is_float() || self.rows.start.is_multiple_of(GROUP_ROWS) {
             return Ok(sum);
         }
-        let Shared { disk, dir, id, schema, .. } = self.shared;
-        let path = segment::path(dir, before.number);
-        let rows = before.first_row..before.first_row + before.rows;
-        let sheet_bytes = directory_bytes(&rows, schema).filter(|bytes| *bytes <= before.bytes);
-        let damaged = |what: &'static str| Error::corrupt(&path, 0, what);
-        let sheet_bytes = sheet_bytes.ok_or_else(|| damaged("it is too short for its directory"))?;
-        let file = source::open(disk, &path).await?;
-        let sheet = source::read(&file, &path, before.bytes - sheet_bytes..before.bytes).await?;
-        let home = Home { segment: before.number, store: id, schema };
-        let directory = Directory::decode(&sheet, home, before.bytes);
-        let directory = directory.map_err(|malformed| malformed.at(&path))?;
-        if crc32c(&sheet) != before.directory_sum || directory.rows != rows {
-            return Err(damaged("its directory is not the one that the manifest names"));
-        }
-        let range = directory.entries(number, schema);
-        let page = crate::disk::PAGE as u64;
-        let pages = range.start / page * page..range.end.next_multiple_of(page);
-        let bytes = source::read(&file, &path, pages.clone()).await?;
-        let at = |offset: u64| usize::try_from(offset - pages.start).unwrap_or(usize::MAX);
-        let entries = bytes[at(range.start)..at(range.end)].to_vec();
-        let entries = Entries::decode(entries, &directory, number, schema);
-        let lanes: [f64; LANES] = entries.map_err(|malformed| malformed.at(&path))?.lanes();
-        source::close(file).await;
-        sum.resume(self.finished.first_row >> GROUP_BITS, lanes);
+        let entries = Older::open(self.shared, before).await?.entries(self.shared, number).await?;
+        sum.resume(self.rows.start >> GROUP_BITS, entries.lanes());
         Ok(sum)
     }
 
@@ -311,35 +329,32 @@ impl<D: Disk> Seal<'_, D> {
         if decoded.map_err(|malformed| malformed.at(path))? != directory {
             return Err(Error::corrupt(path, 0, "its directory does not read as it was written"));
         }
-        if keys != (self.finished.first_key, self.finished.last_key) {
-            let raw = segment::slot::path(&self.shared.dir, self.finished.slot).join("keys");
-            return Err(Error::corrupt(&raw, 0, "the first and the last key are not those that are named"));
+        if keys != self.keys {
+            let what = "the first and the last key are not those that are named";
+            return Err(self.origin.damaged(self.shared, 0, 0, what));
         }
         Ok(Sealed {
-            number: self.finished.number,
-            first_row: self.finished.first_row,
-            rows: self.finished.rows,
+            number: self.number,
+            first_row: self.rows.start,
+            rows: self.rows.end - self.rows.start,
             first_key: keys.0,
             last_key: keys.1,
             bytes: written.bytes,
             directory_sum: crc32c(&sheet),
+            tier: self.tier,
         })
-    }
-
-    fn rows(&self) -> std::ops::Range<u64> {
-        self.finished.first_row..self.finished.first_row + self.finished.rows
     }
 
     fn home(&self) -> Home<'_> {
         let Shared { id, schema, .. } = self.shared;
-        Home { segment: self.finished.number, store: id, schema }
+        Home { segment: self.number, store: id, schema }
     }
 }
 
 /// Rows of each row group, counted from the segment's first row.
-fn groups(finished: &Finished) -> impl Iterator<Item = std::ops::Range<u64>> {
-    let (first, end) = (finished.first_row, finished.first_row + finished.rows);
-    (first >> GROUP_BITS..end.div_ceil(GROUP_ROWS)).map(move |group| {
+fn groups(rows: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let (first, end) = (rows.start, rows.end);
+    segment_groups(rows).map(move |group| {
         let rows = (group << GROUP_BITS).max(first)..((group + 1) << GROUP_BITS).min(end);
         rows.start - first..rows.end - first
     })

@@ -29,8 +29,20 @@ struct State {
     stage: Stage,
     /// The segment whose leftover file is being removed: by a call that was dropped, where nobody has the turn.
     removing: Option<u64>,
+    /// The number of a segment that was to be compacted, and has not been handed over: the next such call uses it.
+    begun: Option<u64>,
+    /// The number of the next segment.
+    next: u64,
     /// Something was handed over, and the committer has not heard of it.
     is_news: bool,
+}
+
+impl State {
+    fn take_number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +71,16 @@ impl<L> Sealing<L> {
             Stage::Waiting(sealed) => Some(Arc::clone(sealed)),
             Stage::Idle | Stage::Busy => None,
         }
+    }
+
+    /// No segment has had this number or one above.
+    pub(crate) fn set_next_number(&self, number: u64) {
+        self.state().next = number;
+    }
+
+    /// A number for a segment, which nobody else gets.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.state().take_number()
     }
 
     /// The manifest that names what waited is durable, and readers see it.
@@ -111,6 +133,16 @@ impl<L> Turn<'_, L> {
         if self.sealing.lock.strong_count() == 0 { Err(Error::Closed) } else { Ok(()) }
     }
 
+    /// The number that a segment gets which is made of sealed ones, of which this is the first.
+    pub(crate) fn number(&self, first: u64) -> u64 {
+        if mutant::is(Mutant::CompactedInPlace) {
+            return first;
+        }
+        let mut state = self.sealing.state();
+        let number = state.begun.take().unwrap_or_else(|| state.take_number());
+        *state.begun.insert(number)
+    }
+
     /// Which segment's leftover is being removed.
     pub(crate) fn removing(&self) -> Option<u64> {
         self.sealing.state().removing
@@ -127,6 +159,7 @@ impl<L> Turn<'_, L> {
         self.is_over = true;
         {
             let mut state = self.sealing.state();
+            state.begun = state.begun.filter(|number| *number != sealed.number);
             (state.stage, state.is_news) = (Stage::Waiting(Arc::new(sealed)), true);
         }
         self.sealing.committer.wake();

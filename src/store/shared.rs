@@ -45,12 +45,16 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// The segments by what they are once one that was sealed is published: it is the oldest that was not.
-    pub(crate) fn with(&self, waiting: Option<&Arc<Sealed>>) -> (Vec<Arc<Sealed>>, Vec<Arc<Finished>>) {
+    /// The segments by what they are once one that was made is published: it has the rows of one that was finished, or
+    /// of sealed ones.
+    pub(crate) fn with(&self, made: Option<&Arc<Sealed>>) -> (Vec<Arc<Sealed>>, Vec<Arc<Finished>>) {
         let (mut sealed, mut finished) = (self.sealed.clone(), self.finished.clone());
-        if let Some(waiting) = waiting {
-            sealed.push(Arc::clone(waiting));
-            finished.retain(|segment| segment.number != waiting.number);
+        if let Some(made) = made {
+            let rows = made.first_row..made.first_row + made.rows;
+            finished.retain(|segment| !rows.contains(&segment.first_row));
+            sealed.retain(|segment| !rows.contains(&segment.first_row));
+            let place = sealed.partition_point(|segment| segment.first_row < rows.start);
+            sealed.insert(place, Arc::clone(made));
         }
         (sealed, finished)
     }

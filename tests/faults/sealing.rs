@@ -1,4 +1,4 @@
-//! Each operation of sealing failed once, in each way; its future dropped at every poll; writes that lie. Whatever
+//! Each operation of sealing and compacting failed once, in each way; its future dropped at every poll; writes that lie. Whatever
 //! happens, the writer goes on, readers see the same rows, and the next call seals.
 //!
 //! Not here: crashes (tests/crash.rs), sealing beside the writer (`tests/life`).
@@ -6,25 +6,29 @@
 use tidelog::disk::sim::{self, Fault, Random, SimDisk};
 use tidelog::mutant::{self, Mutant};
 use tidelog::{
-    Batch, Column, Error, Kind, Maintain, Maintained, Options, Schema, Snapshot, Store, Value, Values, Writer,
+    Column, Error, Kind, Maintain, Maintained, Options, Schema, Snapshot, Store, Tier, Value, Values, Writer,
 };
 
 use crate::common::{DIR, run, tiny};
 
-/// A store with two finished segments, and a snapshot of it.
+/// A store with two finished segments, which are to be sealed, or are sealed and to be compacted; and a snapshot of it.
 struct World {
+    work: Maintain,
     disk: SimDisk,
     writer: Writer<SimDisk>,
     held: Snapshot,
-    rows: Vec<Batch>,
+    rows: Vec<Row>,
 }
+
+const SEAL: Maintain = Maintain::Seal;
+const COMPACT: Maintain = Maintain::Compact(Tier::Dense);
 
 fn options() -> Options {
     tiny().segment_rows(700)
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, work: Maintain) -> Self {
         let disk = SimDisk::new(seed);
         disk.configure(|settings| settings.short = 0.0);
         let columns = [Column::new("a", Kind::F64).nullable(), Column::new("b", Kind::U32)];
@@ -39,12 +43,19 @@ impl World {
             }
         }
         let held = writer.store().snapshot();
-        let mut world = World { disk, writer, held, rows: Vec::new() };
+        let mut world = World { work: Maintain::Seal, disk, writer, held, rows: Vec::new() };
         world.rows = world.read().unwrap();
+        if work != Maintain::Seal {
+            while world.maintain().unwrap() != Maintained::Nothing {
+                run(&world.disk, world.writer.sync()).unwrap();
+            }
+            world.held = world.writer.store().snapshot();
+            world.work = work;
+        }
         world
     }
 
-    fn read(&self) -> Result<Vec<Batch>, Error> {
+    fn read(&self) -> Result<Vec<Row>, Error> {
         let store = self.writer.store();
         run(&self.disk, all(&store, &store.snapshot()))
     }
@@ -61,23 +72,28 @@ impl World {
         segments.iter().filter(|segment| segment.state == tidelog::SegmentState::Sealed).count()
     }
 
-    fn seal(&self) -> Result<Maintained, Error> {
-        run(&self.disk, self.writer.store().maintain(Maintain::Seal))
+    fn maintain(&self) -> Result<Maintained, Error> {
+        run(&self.disk, self.writer.store().maintain(self.work))
     }
 
-    /// Seals all there is to seal, and finds it again.
+    /// How many sealed segments there are in the end.
+    fn expected(&self) -> usize {
+        if self.work == Maintain::Seal { 2 } else { 1 }
+    }
+
+    /// Does all there is to do, and finds it again.
     fn check_goes_on(mut self) {
         self.check();
         // What was sealed before waits; and a removal may be on its way.
         for _ in 0..2 {
             run(&self.disk, self.writer.sync()).unwrap();
-            while let Maintained::Sealed { .. } = self.seal().unwrap() {
+            while self.maintain().unwrap() != Maintained::Nothing {
                 run(&self.disk, self.writer.sync()).unwrap();
                 self.check();
             }
             self.disk.settle();
         }
-        assert_eq!(self.sealed(), 2);
+        assert_eq!(self.sealed(), self.expected());
         self.check();
         for disk in [self.disk.fork(1).power_cut(), self.disk.fork(2).kill()] {
             let writer = run(&disk, Writer::open_on(disk.clone(), DIR, options())).unwrap();
@@ -87,38 +103,45 @@ impl World {
     }
 }
 
-async fn all(store: &Store<SimDisk>, at: &Snapshot) -> Result<Vec<Batch>, Error> {
+/// Number and key of a row, and its values.
+type Row = (Option<u64>, u64, Vec<String>);
+
+/// All rows, however they come in batches.
+async fn all(store: &Store<SimDisk>, at: &Snapshot) -> Result<Vec<Row>, Error> {
     let reader = store.reader();
     let mut scan = reader.scan(at, ..).batch_rows(128);
-    let mut batches = Vec::new();
+    let mut rows = Vec::new();
     while let Some(batch) = scan.next().await? {
-        batches.push(batch);
+        for (row, key) in batch.keys().iter().enumerate() {
+            let values = batch.columns().iter().map(|(_, vector)| format!("{:?}", vector.value(row)));
+            rows.push((batch.row(row), *key, values.collect()));
+        }
     }
-    Ok(batches)
+    Ok(rows)
 }
 
 /// Operations of one call.
-fn operations(seed: u64) -> std::ops::Range<u64> {
-    let world = World::new(seed);
+fn operations(seed: u64, work: Maintain) -> std::ops::Range<u64> {
+    let world = World::new(seed, work);
     let start = world.disk.operations();
-    world.seal().unwrap();
+    assert_ne!(world.maintain().unwrap(), Maintained::Nothing);
     start..world.disk.operations()
 }
 
 #[test]
 fn whatever_fails_in_sealing_the_writer_goes_on_and_the_next_call_seals() {
     let (mut full, mut io, mut harmless) = (0, 0, 0);
-    for seed in 0..2 {
-        for number in operations(seed) {
+    for (seed, work) in [(0, SEAL), (1, SEAL), (0, COMPACT)] {
+        for number in operations(seed, work) {
             for fault in [Fault::IO, Fault::FULL, Fault::FILES, Fault::Short(512), Fault::Short(0)] {
-                let world = World::new(seed);
+                let world = World::new(seed, work);
                 world.disk.fail_at(number, fault);
-                match world.seal() {
+                match world.maintain() {
                     Err(Error::Full { .. }) if fault == Fault::FULL => full += 1,
                     Err(Error::Io { .. }) => io += 1,
                     // A short read or write is gone on with; of nothing it is the end of the file.
                     Err(Error::Corrupt { .. }) if fault == Fault::Short(0) => io += 1,
-                    Ok(Maintained::Sealed { .. }) => harmless += 1,
+                    Ok(Maintained::Sealed { .. } | Maintained::Compacted { .. }) => harmless += 1,
                     answer => panic!("operation {number}, {fault:?}: {answer:?}"),
                 }
                 world.check_goes_on();
@@ -132,13 +155,13 @@ fn whatever_fails_in_sealing_the_writer_goes_on_and_the_next_call_seals() {
 #[test]
 fn a_call_dropped_at_any_poll_leaves_nothing_that_counts() {
     let mut dropped = 0;
-    for seed in 0..4 {
+    for (seed, work) in [(0, SEAL), (1, SEAL), (2, SEAL), (0, COMPACT), (1, COMPACT)] {
         for polls in 0.. {
-            let world = World::new(seed);
+            let world = World::new(seed, work);
             // Another call left a file, which this one removes first.
-            let left = sim::poll_times(world.writer.store().maintain(Maintain::Seal), 40);
+            let left = sim::poll_times(world.writer.store().maintain(work), 40);
             assert!(left.is_none());
-            if sim::poll_times(world.writer.store().maintain(Maintain::Seal), polls).is_some() {
+            if sim::poll_times(world.writer.store().maintain(work), polls).is_some() {
                 break;
             }
             dropped += 1;
@@ -208,27 +231,28 @@ fn what_the_disk_does_not_hold_is_not_handed_over() {
 /// Lack of space to publish what was sealed is no reason to fail a commit: it waits.
 #[test]
 fn publishing_waits_for_space() {
-    for seed in 0..4 {
-        let mut world = World::new(seed);
-        assert!(matches!(world.seal(), Ok(Maintained::Sealed { .. })));
+    for (seed, work) in [(0, SEAL), (1, SEAL), (2, COMPACT), (3, COMPACT)] {
+        let mut world = World::new(seed, work);
+        let (before, after) = if work == SEAL { (0, 1) } else { (2, 1) };
+        assert_ne!(world.maintain().unwrap(), Maintained::Nothing);
         world.disk.set_space(Some(world.disk.used_space()));
         run(&world.disk, world.writer.sync()).unwrap();
-        assert_eq!(world.sealed(), 0);
+        assert_eq!(world.sealed(), before);
         world.writer.pending().append(1 << 20, &[Value::Null, Value::U32(1)]).unwrap();
         run(&world.disk, world.writer.commit()).unwrap();
-        assert_eq!((world.sealed(), world.seal().unwrap()), (0, Maintained::Nothing));
+        assert_eq!((world.sealed(), world.maintain().unwrap()), (before, Maintained::Nothing));
         world.disk.set_space(None);
         world.rows = world.read().unwrap();
         world.held = world.writer.store().snapshot();
         run(&world.disk, world.writer.sync()).unwrap();
-        assert_eq!(world.sealed(), 1);
+        assert_eq!(world.sealed(), after);
         world.check_goes_on();
     }
 }
 
 #[test]
 fn a_writer_that_has_gone_is_told_from_one_that_waits() {
-    let world = World::new(1);
+    let world = World::new(1, SEAL);
     let (disk, store) = (world.disk.clone(), world.writer.store());
     run(&disk, world.writer.close()).unwrap();
     assert!(matches!(run(&disk, store.maintain(Maintain::Seal)), Err(Error::Closed)));

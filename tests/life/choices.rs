@@ -116,6 +116,7 @@ pub(crate) struct Story {
     pub(crate) shows: u64,
     /// Segments that were handed to the writer, and calls that were dropped.
     pub(crate) seals: u64,
+    pub(crate) compacted: u64,
     pub(crate) stopped_seals: u64,
     /// Segments that were found sealed, and slots that had been used again, when a life was last compared with them.
     pub(crate) sealed: u64,
@@ -146,6 +147,7 @@ impl Story {
             (&mut self.chunked, other.chunked),
             (&mut self.shows, other.shows),
             (&mut self.seals, other.seals),
+            (&mut self.compacted, other.compacted),
             (&mut self.stopped_seals, other.stopped_seals),
             (&mut self.sealed, other.sealed),
             (&mut self.reused, other.reused),

@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::path::Path;
 
 use tidelog::disk::sim::{self, Counts, Moment, Random, Settings, SimDisk, Stopped};
-use tidelog::{Error, Maintain, Options, Schema, SegmentState, Snapshot, Writer};
+use tidelog::{Error, Maintain, Options, Schema, SegmentState, Snapshot, Tier, Writer};
 
 use super::choices::Choices;
 use super::expected::{Commit, Expected};
@@ -23,6 +23,8 @@ enum Step {
     Checkpoint,
     /// The oldest finished segment, until it is handed to the writer.
     Seal,
+    Compact(Tier),
+    Roll,
     /// Takes a snapshot, and keeps it.
     Hold,
     /// Reads what was held, and lets go of it.
@@ -55,6 +57,8 @@ pub(crate) struct Seen {
     /// Manifests that name one more sealed segment; of these, that name another slot too.
     pub(crate) published: u64,
     pub(crate) published_by_rolls: u64,
+    /// Manifests that name fewer sealed segments.
+    pub(crate) compacted: u64,
     /// Manifests that name a slot which another segment had been in.
     pub(crate) reused: u64,
     /// Snapshots that were read when slots had been used again.
@@ -166,6 +170,13 @@ impl History {
             history.add_commit(59, 0, &mut last, &mut random); // rolls, and publishes by that
             history.steps.push(Step::Read);
             history.steps.push(if round == 1 { Step::Reopen } else { Step::Seal });
+            history.add_commit(2, 0, &mut last, &mut random); // publishes
+            history.steps.push(Step::Hold);
+            history.steps.push(Step::Compact(if round == 0 { Tier::Fast } else { Tier::Dense }));
+            history.add_commit(4, 0, &mut last, &mut random); // publishes
+            history.steps.push(Step::Read);
+            // Removes what nobody holds.
+            history.steps.push(if round == 0 { Step::Checkpoint } else { Step::Roll });
         }
         Ok(history)
     }
@@ -226,6 +237,10 @@ impl History {
                 Step::Seal => {
                     writer.store().maintain(Maintain::Seal).await?;
                 }
+                Step::Compact(tier) => {
+                    writer.store().maintain(Maintain::Compact(*tier)).await?;
+                }
+                Step::Roll => writer.roll().await?,
                 Step::Hold => held.push(writer.store().snapshot()),
                 Step::Read => {
                     for at in held.drain(..) {
@@ -340,8 +355,8 @@ struct Look {
     raw: Counts,
     records: [u64; 2],
     slots: u64,
-    segments: u64,
     sealed: u64,
+    active: u64,
 }
 
 impl Look {
@@ -357,8 +372,9 @@ impl Look {
         let slots = disk.directories().iter().filter(|path| is_raw(path)).count() as u64;
         let segments = writer.map(|writer| writer.store().stats().segments).unwrap_or_default();
         let sealed = segments.iter().filter(|segment| segment.state == SegmentState::Sealed).count() as u64;
-        let (records, segments) = ([records("log-a"), records("log-b")], segments.len() as u64);
-        Look { all: disk.counts(), raw, records, slots, segments, sealed }
+        let active = segments.last().map_or(0, |segment| segment.number);
+        let records = [records("log-a"), records("log-b")];
+        Look { all: disk.counts(), raw, records, slots, sealed, active }
     }
 }
 
@@ -379,12 +395,13 @@ impl<'a> Watch<'a> {
         seen.small_commits += u64::from(is_commit && raw_writes == 0 && raw_syncs == 0);
         seen.large_commits += u64::from(is_commit && raw_writes > 0 && raw_syncs > 0);
         if before.slots > 0 {
-            let rolls = now.segments - before.segments;
+            let rolls = u64::from(now.active > before.active);
             seen.rolls += rolls;
             seen.checkpoints += manifests - rolls;
             seen.reused += rolls - (now.slots - before.slots);
-            seen.published += now.sealed - before.sealed;
-            seen.published_by_rolls += (now.sealed - before.sealed).min(rolls);
+            seen.published += now.sealed.saturating_sub(before.sealed);
+            seen.published_by_rolls += now.sealed.saturating_sub(before.sealed).min(rolls);
+            seen.compacted += u64::from(now.sealed < before.sealed);
             seen.held += u64::from(matches!(step, Some(Step::Read)) && seen.reused > 0);
         }
         seen.growths += u64::from(now.raw.grows > before.raw.grows);

@@ -7,7 +7,7 @@ use std::ops::Range;
 use tidelog::disk::sim::SimDisk;
 use tidelog::{
     Aggregate, Column, ColumnId, Error, Kind, Maintain, Maintained, Options, Schema, Seek, SegmentState,
-    Slice, Snapshot, Store, Sum, Value, Window, check_on,
+    Slice, Snapshot, Store, Sum, Tier, Value, Window, check_on,
 };
 
 use super::world::{
@@ -18,6 +18,16 @@ use super::world::{
 fn seal(world: &mut World) -> usize {
     let (store, mut count) = (world.store(), 0);
     while let Maintained::Sealed { .. } = world.run(store.maintain(Maintain::Seal)).unwrap() {
+        world.checkpoint();
+        count += 1;
+    }
+    count
+}
+
+/// Rewrites whatever is worth it; how often.
+fn compact(world: &mut World, tier: Tier) -> usize {
+    let (store, mut count) = (world.store(), 0);
+    while let Maintained::Compacted { .. } = world.run(store.maintain(Maintain::Compact(tier))).unwrap() {
         world.checkpoint();
         count += 1;
     }
@@ -185,11 +195,21 @@ fn numeric(world: &World) -> Vec<ColumnId> {
     world.columns().into_iter().filter(is_numeric).collect()
 }
 
-/// Seals, and asks everything of the raw segments, which a snapshot holds, and of the sealed ones.
-fn ask(mut world: World, ranges: usize) {
-    let raw = (world.store(), world.store().snapshot());
+/// Seals, and asks everything of the raw segments, which a snapshot holds, and of the sealed ones; then of these, which
+/// one holds too, and of what they were compacted to.
+fn ask(mut world: World, ranges: usize, tier: Tier) {
+    let raw = world.store().snapshot();
     let sealed = seal(&mut world);
     assert!(sealed >= 2 && sealed_segments(&world.store()) == sealed, "{sealed} were sealed");
+    compare(&mut world, &raw, ranges);
+    let before = world.store().snapshot();
+    assert!(compact(&mut world, tier) > 0 && sealed_segments(&world.store()) < sealed);
+    compare(&mut world, &before, ranges);
+    compare(&mut world, &raw, 1);
+}
+
+/// Asks everything of what there is now, and of what there was.
+fn compare(world: &mut World, then: &Snapshot, ranges: usize) {
     let checked = world.run(check_on(world.disk.clone(), &world.dir, Options::default())).unwrap();
     assert!(checked.is_intact(), "{checked:?}");
     let (first, last) = (world.rows[0].key, world.rows.last().unwrap().key);
@@ -203,7 +223,7 @@ fn ask(mut world: World, ranges: usize) {
     }
     let pick =
         |random: &mut tidelog::disk::sim::Random, columns: &[ColumnId]| columns[random.index(columns.len())];
-    let numbers = numeric(&world);
+    let numbers = numeric(world);
     let picks: Vec<(ColumnId, ColumnId, ColumnId)> = keys
         .iter()
         .map(|_| {
@@ -215,8 +235,10 @@ fn ask(mut world: World, ranges: usize) {
             )
         })
         .collect();
-    let now = Questions { store: world.store(), at: world.store().snapshot(), world: &world };
-    let then = Questions { store: raw.0, at: raw.1, world: &world };
+    let world = &*world;
+    let now = Questions { store: world.store(), at: world.store().snapshot(), world };
+    let then = Questions { store: world.store(), at: then.clone(), world };
+    then.check_scans(&keys[4], &world.columns());
     now.check_scans(&(0..u64::MAX), &world.columns());
     now.check_scans(&(0..u64::MAX), &[]);
     now.check_points(&rows);
@@ -241,14 +263,14 @@ fn sealed_rows_are_the_rows_that_were_sealed() {
     let options = Options::default().log_bytes(1 << 20).segment_rows(23_000).grow_bytes(4096, 64 << 10);
     let mut world = World::new(calm_disk(31), all_kinds(), options.cache_bytes(1 << 20));
     fill(&mut world, 60_000, 1500);
-    ask(world, 8);
+    ask(world, 8, Tier::Dense);
 }
 
 #[test]
 fn many_small_segments_share_a_row_group() {
     let mut world = World::new(SimDisk::new(32), all_kinds(), small_options().cache_bytes(20_000));
     fill(&mut world, 4000, 70);
-    ask(world, 12);
+    ask(world, 12, Tier::Fast);
 }
 
 #[test]
@@ -314,12 +336,15 @@ fn blocks_that_are_too_long_to_be_kept_are_read_in_pieces() {
     }
     world.flush();
     assert_eq!(seal(&mut world), 2);
-    let store = world.store();
-    assert!(store.stats().segments[0].bytes > 3 << 20);
-    let now = Questions { at: store.snapshot(), store, world: &world };
-    now.check_scans(&(0..u64::MAX), &[ColumnId(0)]);
-    now.check_points(&[0, 1, 17, 59, 60, 119, 120, 129]);
-    now.check_slices(&[3, 4, 5, 58, 61, 100, 125]);
-    let checked = world.run(check_on(world.disk.clone(), &world.dir, Options::default())).unwrap();
-    assert!(checked.is_intact(), "{checked:?}");
+    assert!(world.store().stats().segments[0].bytes > 3 << 20);
+    for tier in [None, Some(Tier::Fast), Some(Tier::Dense)] {
+        assert!(tier.is_none_or(|tier| compact(&mut world, tier) == 1));
+        let store = world.store();
+        let now = Questions { at: store.snapshot(), store, world: &world };
+        now.check_scans(&(0..u64::MAX), &[ColumnId(0)]);
+        now.check_points(&[0, 1, 17, 59, 60, 119, 120, 129]);
+        now.check_slices(&[3, 4, 5, 58, 61, 100, 125]);
+        let checked = world.run(check_on(world.disk.clone(), &world.dir, Options::default())).unwrap();
+        assert!(checked.is_intact(), "{checked:?}");
+    }
 }

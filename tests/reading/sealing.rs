@@ -1,4 +1,4 @@
-//! Followers beside a writer that seals segments and uses their slots again: what was shown before is given as it was,
+//! Followers beside a writer that seals segments, uses their slots again, and compacts: what was shown before is given as it was,
 //! or it is gone; it is never other rows. Whoever looks again goes on.
 //!
 //! Not here: crashes under a follower (`tests/crash.rs`), the writer's own readers, who hold slots (`sealed`).
@@ -7,7 +7,7 @@ use futures::future::join;
 use tidelog::disk::sim::{Executor, Settings, SimDisk, run};
 use tidelog::{
     Column, ColumnId, Error, Kind, Maintain, Maintained, Options, Reader, Schema, Seek, Slice, Snapshot,
-    Store, Value, Writer,
+    Store, Tier, Value, Writer,
 };
 
 use crate::world::{Cell, Row, World, all, all_kinds, calm_disk, collect, rows_of, small_options};
@@ -84,14 +84,20 @@ fn what_a_follower_holds_is_given_as_it_was_or_gone() {
     let other = world.disk.another_process();
     let store =
         run(&other, Store::follow_on(other.clone(), &world.dir, Options::default())).unwrap().unwrap();
-    let (mut held, mut seen, mut sealed) = (Vec::<Held>::new(), Seen::default(), 0);
+    let (mut held, mut seen) = (Vec::<Held>::new(), Seen::default());
+    let (mut sealed, mut compacted) = (0, 0);
     for round in 0..60 {
         world.commit([5, 60, 90, 1][round % 4]);
         // Several segments are finished before the first one is sealed.
         if round > 20 && round % 3 == 0 {
             let own = world.store();
-            let did = world.run(own.maintain(Maintain::Seal)).unwrap();
+            let work = match round % 12 {
+                0 => Maintain::Compact(if round > 40 { Tier::Dense } else { Tier::Fast }),
+                _ => Maintain::Seal,
+            };
+            let did = world.run(own.maintain(work)).unwrap();
             sealed += usize::from(matches!(did, Maintained::Sealed { .. }));
+            compacted += usize::from(matches!(did, Maintained::Compacted { .. }));
             world.checkpoint();
         }
         let at = run(&other, store.refresh()).unwrap().unwrap();
@@ -112,11 +118,14 @@ fn what_a_follower_holds_is_given_as_it_was_or_gone() {
             }
         }
     }
-    assert!(sealed >= 5, "{sealed} were sealed");
+    assert!(sealed >= 5 && compacted >= 2, "{sealed} were sealed, {compacted} compacted");
     let slots =
         world.disk.directories().iter().filter(|path| path.to_string_lossy().contains("/raw-")).count();
-    let segments = store.stats().segments.len();
-    assert!(slots < segments - 2, "slots are used again: {slots} of {segments} segments");
+    let raw = store.stats().segments.iter().filter(|segment| segment.slot.is_some()).count();
+    assert!(
+        slots < sealed + raw - 2,
+        "slots are used again: {slots} for {sealed} sealed and {raw} raw segments"
+    );
     assert!(seen.given > 500 && seen.gone > 50, "{seen:?}");
     // What is gone stays so, and nothing else is.
     let late = run(&other, Store::follow_on(other.clone(), &world.dir, Options::default())).unwrap().unwrap();
@@ -142,9 +151,14 @@ async fn write(writer: &mut Writer<SimDisk>) -> usize {
             let values = [Value::U64(value(row)), text.as_deref().map_or(Value::Null, Value::Text)];
             writer.pending().append(row / 2, &values).unwrap();
         }
-        let (committed, did) = join(writer.commit(), store.maintain(Maintain::Seal)).await;
+        let work = match turn % 9 {
+            7 => Maintain::Compact(Tier::Fast),
+            8 => Maintain::Compact(Tier::Dense),
+            _ => Maintain::Seal,
+        };
+        let (committed, did) = join(writer.commit(), store.maintain(work)).await;
         committed.unwrap();
-        sealed += usize::from(matches!(did.unwrap(), Maintained::Sealed { .. }));
+        sealed += usize::from(did.unwrap() != Maintained::Nothing);
         if turn % 6 == 5 {
             writer.checkpoint().await.unwrap();
         }

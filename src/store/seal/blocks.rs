@@ -39,33 +39,35 @@ pub(super) struct Raws<'a> {
     pub(super) row: u64,
 }
 
+/// How a block is encoded, and where it will be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'a> {
+    pub(super) tier: Tier,
+    pub(super) place: BlockPlace,
+    pub(super) store: &'a StoreId,
+}
+
 /// What is wrong with values: the row, counted from the first of them.
 pub(super) type Wrong = (usize, &'static str);
 
 pub(super) const UNFAITHFUL: &str =
     "a block that was made of these values does not decode to them; nothing was changed";
 
-/// Encodes values of a file of this shape as a block at `place`; a sum of floats goes on.
-pub(super) fn make(
-    shape: Shape,
-    raw: Raws<'_>,
-    place: BlockPlace,
-    store: &StoreId,
-    sum: &mut FloatSum,
-) -> Result<Made, Wrong> {
+/// Encodes values of a file of this shape as a block; a sum of floats goes on.
+pub(super) fn make(shape: Shape, raw: Raws<'_>, to: Target<'_>, sum: &mut FloatSum) -> Result<Made, Wrong> {
     match shape {
-        Shape::Keys => keys(raw, place, store),
+        Shape::Keys => keys(raw, to),
         Shape::Bools => {
             check_bools(raw.bytes, "a bool is a byte of 0 or 1")?;
-            encoded(&values::<bool>(raw.bytes), place, store)
+            encoded(&values::<bool>(raw.bytes), to)
         }
-        Shape::Nulls => nulls(raw, place, store),
-        Shape::Numbers(Kind::U64) => numbers::<u64>(raw, place, store, sum),
-        Shape::Numbers(Kind::I64) => numbers::<i64>(raw, place, store, sum),
-        Shape::Numbers(Kind::F64) => numbers::<f64>(raw, place, store, sum),
-        Shape::Numbers(Kind::U32) => numbers::<u32>(raw, place, store, sum),
-        Shape::Numbers(Kind::I32) => numbers::<i32>(raw, place, store, sum),
-        Shape::Numbers(Kind::F32) => numbers::<f32>(raw, place, store, sum),
+        Shape::Nulls => nulls(raw, to),
+        Shape::Numbers(Kind::U64) => numbers::<u64>(raw, to, sum),
+        Shape::Numbers(Kind::I64) => numbers::<i64>(raw, to, sum),
+        Shape::Numbers(Kind::F64) => numbers::<f64>(raw, to, sum),
+        Shape::Numbers(Kind::U32) => numbers::<u32>(raw, to, sum),
+        Shape::Numbers(Kind::I32) => numbers::<i32>(raw, to, sum),
+        Shape::Numbers(Kind::F32) => numbers::<f32>(raw, to, sum),
         Shape::Numbers(Kind::Bool | Kind::Bytes | Kind::Text) | Shape::Bytes(_) | Shape::None => {
             unreachable!("blocks of {shape:?} are not made of values of fixed width")
         }
@@ -83,20 +85,15 @@ pub(super) fn values<T: Raw>(bytes: &[u8]) -> Cow<'_, [T]> {
     )
 }
 
-fn keys(raw: Raws<'_>, place: BlockPlace, store: &StoreId) -> Result<Made, Wrong> {
+fn keys(raw: Raws<'_>, to: Target<'_>) -> Result<Made, Wrong> {
     let keys = values::<u64>(raw.bytes);
     if let Some(before) = keys.windows(2).position(|pair| pair[0] > pair[1]) {
         return Err((before + 1, "a key is below the one before it"));
     }
-    Ok(Made { group: Group::of(&keys), ..encoded(&keys, place, store)? })
+    Ok(Made { group: Group::of(&keys), ..encoded(&keys, to)? })
 }
 
-fn numbers<T: Numeric + Raw>(
-    raw: Raws<'_>,
-    place: BlockPlace,
-    store: &StoreId,
-    sum: &mut FloatSum,
-) -> Result<Made, Wrong> {
+fn numbers<T: Numeric + Raw>(raw: Raws<'_>, to: Target<'_>, sum: &mut FloatSum) -> Result<Made, Wrong> {
     let values = values::<T>(raw.bytes);
     let nulls = raw.nulls.map(|nulls| {
         check_bools(nulls, NOT_A_NULL)?;
@@ -110,12 +107,12 @@ fn numbers<T: Numeric + Raw>(
             return Err((row, "the value of a null is zero"));
         }
     }
-    let made = encoded(&values, place, store)?;
+    let made = encoded(&values, to)?;
     let statistics = Some(Statistics::of(&values, nulls.as_deref(), raw.row, sum));
     Ok(Made { entry: Entry { statistics, ..made.entry }, ..made })
 }
 
-fn nulls(raw: Raws<'_>, place: BlockPlace, store: &StoreId) -> Result<Made, Wrong> {
+fn nulls(raw: Raws<'_>, to: Target<'_>) -> Result<Made, Wrong> {
     check_bools(raw.bytes, NOT_A_NULL)?;
     let nulls = values::<bool>(raw.bytes);
     let count = nulls.iter().filter(|null| **null).count();
@@ -124,7 +121,7 @@ fn nulls(raw: Raws<'_>, place: BlockPlace, store: &StoreId) -> Result<Made, Wron
             let entry = Entry { end: 0, block: None, nulls: 0, statistics: None };
             Made { bytes: Vec::new(), entry, group: None }
         }
-        false => encoded(&nulls, place, store)?,
+        false => encoded(&nulls, to)?,
     };
     // A row group has 16,384 rows at most.
     let nulls = u16::try_from(count).unwrap_or(u16::MAX);
@@ -138,10 +135,10 @@ fn check_bools(bytes: &[u8], what: &'static str) -> Result<(), Wrong> {
 }
 
 /// A block of these values, which decodes to them.
-fn encoded<T: Fixed>(values: &[T], place: BlockPlace, store: &StoreId) -> Result<Made, Wrong> {
-    let bytes = block::encode(values, Tier::Fast, place, store);
+fn encoded<T: Fixed>(values: &[T], to: Target<'_>) -> Result<Made, Wrong> {
+    let bytes = block::encode(values, to.tier, to.place, to.store);
     let unfaithful = |_| (0, UNFAITHFUL);
-    let block = SealedBlock::parse(&bytes, T::KIND, values.len(), place, store).map_err(unfaithful)?;
+    let block = SealedBlock::parse(&bytes, T::KIND, values.len(), to.place, to.store).map_err(unfaithful)?;
     for index in 0..block.block().pieces() {
         block.verify(index, &bytes[block.piece(index)]).map_err(unfaithful)?;
     }

@@ -5,8 +5,9 @@
 //!
 //! Not here: how bytes are encoded (`codec`, `format`), columns of fixed width (`blocks`).
 
-use super::blocks::values;
-use super::{Seal, groups};
+use super::origin::Texts;
+use super::output::Output;
+use super::{Making, groups};
 use crate::codec::block::Scratch;
 use crate::codec::bytes::Runs;
 use crate::disk::Disk;
@@ -14,10 +15,6 @@ use crate::error::{Malformed, Refused, Result};
 use crate::format::block::BlockPlace;
 use crate::format::bytes::{BytesWriter, SealedBytes};
 use crate::format::entries::{Coded, Entry};
-use crate::options::VALUE_BYTES_MAX;
-use crate::segment::read::Loaded;
-use crate::store::seal::output::Output;
-use crate::store::seal::source::Source;
 
 /// Bytes of data that are encoded between two waits, where the block does not have to be seen whole.
 const PIECE: usize = 256 << 10;
@@ -25,62 +22,39 @@ const PIECE: usize = 256 << 10;
 /// Bytes of a block's data up to which it is kept, to be compared with what it decodes to.
 const COMPARED_BYTES_MAX: u64 = 4 << 20;
 
-/// What a row group's values are.
-struct Values {
-    /// Where their data begins in its file.
-    start: u64,
-    /// Where each ends, from there.
-    ends: Vec<u64>,
-}
-
-impl<D: Disk> Seal<'_, D> {
+impl<D: Disk> Making<'_, D> {
     /// Blocks of the values whose data is file number `file`; the entries of them.
-    pub(super) async fn write_bytes(
-        &self,
-        segment: &Loaded,
-        file: usize,
-        output: &mut Output<D::File>,
-    ) -> Result<Vec<Entry>> {
-        let mut data = Source::open(self.shared, segment, file, 1).await?;
-        // A column's offsets stand right behind its data.
-        let mut offsets = Source::open(self.shared, segment, file + 1, 8).await?;
-        let (start, mut entries, mut before) = (output.at(), Vec::new(), 0);
-        for rows in groups(self.finished) {
+    pub(super) async fn write_bytes(&self, file: usize, output: &mut Output<D::File>) -> Result<Vec<Entry>> {
+        let mut texts = self.origin.texts(self.shared, file).await?;
+        let (start, mut entries) = (output.at(), Vec::new());
+        for rows in groups(&self.rows) {
             self.turn.check()?;
-            let ends = values::<u64>(offsets.rows(rows.clone()).await?);
-            let is_wrong = |(before, end): (u64, u64)| {
-                end < before || end > self.finished.lengths[file] || end - before > VALUE_BYTES_MAX
+            let ends = texts.ends(rows.clone()).await?;
+            let Some(block) = self.write_block(&ends, &mut texts, output).await? else {
+                return Err(self.origin.damaged(self.shared, file, rows.start, super::blocks::UNFAITHFUL));
             };
-            let befores = std::iter::once(before).chain(ends.iter().copied());
-            if let Some(row) = befores.zip(ends.iter().copied()).position(is_wrong) {
-                return Err(offsets.damaged(rows.start + row as u64, "a value ends where it cannot"));
-            }
-            let last = ends.last().copied().unwrap_or(before);
-            let values = Values { start: before, ends: ends.iter().map(|end| end - before).collect() };
-            let block = self.write_block(&values, &mut data, output).await?;
             entries.push(Entry { end: output.at() - start, block: Some(block), nulls: 0, statistics: None });
-            before = last;
         }
-        data.close().await;
-        offsets.close().await;
+        texts.close().await;
         Ok(entries)
     }
 
+    /// One block; none if it does not decode to the values.
     async fn write_block(
         &self,
-        values: &Values,
-        data: &mut Source<D::File>,
+        ends: &[u64],
+        texts: &mut Texts<'_, D>,
         output: &mut Output<D::File>,
-    ) -> Result<Coded> {
-        let place = BlockPlace { segment: self.finished.number, offset: output.at() };
-        let data_bytes = values.ends.last().copied().unwrap_or(0);
+    ) -> Result<Option<Coded>> {
+        let place = BlockPlace { segment: self.number, offset: output.at() };
+        let data_bytes = ends.last().copied().unwrap_or(0);
         let is_compared = data_bytes <= COMPARED_BYTES_MAX;
         let (mut bytes, mut seen) = (Vec::new(), Vec::new());
-        let mut writer = BytesWriter::new(&values.ends, place, &self.shared.id, &mut bytes);
+        let mut writer = BytesWriter::new(ends, place, &self.shared.id, &mut bytes);
         let vectors = bytes.clone();
         for at in (0..data_bytes).step_by(PIECE) {
             let end = (at + PIECE as u64).min(data_bytes);
-            let piece = data.bytes(values.start + at..values.start + end).await?;
+            let piece = texts.data(at..end).await?;
             writer.push(piece, &mut bytes);
             if is_compared {
                 seen.extend_from_slice(piece);
@@ -92,19 +66,19 @@ impl<D: Disk> Seal<'_, D> {
         let head_bytes = writer.finish(&mut bytes);
         let len = output.at() - place.offset + bytes.len() as u64;
         let head = &bytes[bytes.len() - head_bytes..];
-        let sealed = SealedBytes::parse(head, values.ends.len(), len, place, &self.shared.id);
+        let sealed = SealedBytes::parse(head, ends.len(), len, place, &self.shared.id);
         let is_same = |sealed: &SealedBytes| match is_compared {
-            true => decoded(sealed, &bytes, values.ends.len())
-                .is_ok_and(|runs| runs.bounds.get(1..) == Some(&values.ends) && runs.data == seen),
+            true => decoded(sealed, &bytes, ends.len())
+                .is_ok_and(|runs| runs.bounds.get(1..) == Some(ends) && runs.data == seen),
             // Its frames have been compared one by one when they were made.
-            false => ends_at(sealed, &vectors, &values.ends),
+            false => ends_at(sealed, &vectors, ends),
         };
         let (Some(sealed), Ok(head_bytes)) = (sealed.ok().filter(is_same), u32::try_from(head_bytes)) else {
-            return Err(data.damaged(values.start, super::blocks::UNFAITHFUL));
+            return Ok(None);
         };
         let coded = Coded { head_bytes, codec: sealed.block().tag() };
         output.push(&bytes).await.map_err(Refused::before_writing)?;
-        Ok(coded)
+        Ok(Some(coded))
     }
 }
 

@@ -10,6 +10,8 @@ use crate::codec::fixed::Fixed;
 use crate::codec::raw::Raw;
 use crate::disk::sim::{Random, Settings, SimDisk, run};
 use crate::format::block::SealedBlock;
+use crate::format::entries::Entries;
+use crate::format::segment::directory_bytes;
 use crate::schema::{Column, Kind};
 use crate::statistics::{Extremes, Total};
 use crate::{Options, Store, Value, Writer};
@@ -82,8 +84,18 @@ impl World {
     }
 
     fn seal(&mut self) -> Maintained {
+        self.maintain(Maintain::Seal)
+    }
+
+    fn maintain(&mut self, work: Maintain) -> Maintained {
         let store: Store<SimDisk> = self.writer.store();
-        run(&self.disk, store.maintain(Maintain::Seal)).unwrap().unwrap()
+        run(&self.disk, store.maintain(work)).unwrap().unwrap()
+    }
+
+    /// Names of sealed files.
+    fn segments(&self) -> usize {
+        let files = self.disk.files();
+        files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "segment")).count()
     }
 
     fn sync(&mut self) {
@@ -272,8 +284,44 @@ fn a_sealed_segment_holds_every_value_and_its_statistics() {
         run(&disk, writer.close()).unwrap().unwrap();
         let opened = Writer::open_on(disk.clone(), DIR, Options::default());
         let writer = run(&disk, opened).unwrap().unwrap();
-        assert_eq!(check_all(&World { disk, writer, files }) as u64, count, "behind recovery");
+        let mut world = World { disk, writer, files };
+        assert_eq!(check_all(&world) as u64, count, "behind recovery");
+        compact(&mut world, Tier::Fast);
+        compact(&mut world, Tier::Dense);
+        let World { disk, writer, files } = world;
+        run(&disk, writer.close()).unwrap().unwrap();
+        let opened = Writer::open_on(disk.clone(), DIR, Options::default());
+        let writer = run(&disk, opened).unwrap().unwrap();
+        check_all(&World { disk, writer, files });
     }
+}
+
+/// Until nothing is left to do: each time every value and all that is said of them is as before.
+fn compact(world: &mut World, tier: Tier) {
+    let rows = |world: &World| {
+        let version = world.writer.core.shared.version();
+        version.sealed.iter().map(|sealed| sealed.rows).sum::<u64>()
+    };
+    let expected = rows(world);
+    loop {
+        let count = world.writer.core.shared.version().sealed.len() as u64;
+        let (merged, number) = match world.maintain(Maintain::Compact(tier)) {
+            Maintained::Nothing => break,
+            Maintained::Compacted { segments, segment, .. } => (segments, segment),
+            Maintained::Sealed { .. } => panic!("it was to be compacted"),
+        };
+        assert_eq!(world.maintain(Maintain::Compact(tier)), Maintained::Nothing, "it waits for the writer");
+        world.sync();
+        assert_eq!(check_all(world) as u64, count - merged + 1);
+        assert_eq!(rows(world), expected);
+        assert_eq!(world.segments() as u64, count - merged + 1, "old files have gone");
+        let version = world.writer.core.shared.version();
+        assert!(version.sealed.iter().any(|sealed| sealed.number == number && sealed.tier == tier));
+    }
+    let version = world.writer.core.shared.version();
+    assert!(version.sealed.iter().all(|sealed| sealed.tier == tier || tier == Tier::Fast));
+    let largest = version.sealed.iter().map(|sealed| sealed.rows).max().unwrap_or(0);
+    assert!(largest * 2 > expected || expected == 0, "{largest} rows of {expected} in the largest segment");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Sealing beside the writer: a call of `maintain` that goes on between any two of the writer's operations, and may be
+//! Sealing and compacting beside the writer: a call of `maintain` that goes on between any two of the writer's operations, and may be
 //! dropped there; or one that is waited for.
 //!
 //! Not here: what the writer does (`acts`).
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tidelog::disk::sim::{Random, SimDisk};
-use tidelog::{Error, Maintain, Maintained, Store, Writer};
+use tidelog::{Error, Maintain, Maintained, Store, Tier, Writer};
 
 use super::{Did, Life, within};
 use crate::life::Wrong;
@@ -62,19 +62,24 @@ impl Sealer {
     }
 }
 
-async fn call(store: Store<SimDisk>) -> Answer {
-    store.maintain(Maintain::Seal).await
+async fn call(store: Store<SimDisk>, work: Maintain) -> Answer {
+    store.maintain(work).await
 }
 
 impl Life {
     /// Begins a call beside the work to come, drops the one that is under way, or makes one and waits for it.
     pub(super) async fn seal(&mut self, writer: &Writer<SimDisk>, last: bool) -> Did {
         self.doing = "sealing";
+        let work = match self.random.below(6) {
+            0 => Maintain::Compact(Tier::Fast),
+            1 => Maintain::Compact(Tier::Dense),
+            _ => Maintain::Seal,
+        };
         if last || self.random.below(3) == 0 {
             let squeezed = !last && self.squeeze();
             let polls = [6, 60][self.random.index(2)];
             let drop_at = self.draw_drop(last, polls);
-            let answer = within(drop_at, call(writer.store())).await;
+            let answer = within(drop_at, call(writer.store(), work)).await;
             self.release();
             match answer {
                 Some(Err(Error::Full { .. })) if squeezed => self.story.fulls += 1,
@@ -87,7 +92,7 @@ impl Life {
         if stopped {
             self.stopped_sealing();
         } else {
-            self.sealer.borrow_mut().call = Some(Box::pin(call(writer.store())));
+            self.sealer.borrow_mut().call = Some(Box::pin(call(writer.store(), work)));
         }
         Ok(())
     }
@@ -108,6 +113,10 @@ impl Life {
         let error = match answer {
             Ok(Maintained::Sealed { .. }) => {
                 self.story.seals += 1;
+                return Ok(());
+            }
+            Ok(Maintained::Compacted { .. }) => {
+                self.story.compacted += 1;
                 return Ok(());
             }
             Ok(_) => return Ok(()),

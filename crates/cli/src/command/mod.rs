@@ -10,6 +10,7 @@ use crate::disk::Engine;
 mod agg;
 mod bench;
 mod check;
+mod compact;
 mod completions;
 mod create;
 mod demo;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Tail(tail::Tail),
     Stat(stat::Stat),
     Check(check::Check),
+    Compact(compact::Compact),
     Inspect(inspect::Inspect),
     Bench(bench::Bench),
     Doctor(doctor::Doctor),
@@ -55,6 +57,7 @@ impl Command {
             Command::Tail(tail) => disk.run(tail),
             Command::Stat(stat) => disk.run(stat),
             Command::Check(check) => disk.run(check),
+            Command::Compact(compact) => disk.run(compact),
             Command::Inspect(inspect) => disk.run(inspect),
             Command::Doctor(doctor) => doctor.run(disk),
             Command::Bench(bench) => bench.run(disk),

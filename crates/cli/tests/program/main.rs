@@ -10,6 +10,7 @@ mod skip;
 
 mod aggregates;
 mod codes;
+mod compact;
 mod documents;
 mod help;
 mod kill;
