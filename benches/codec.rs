@@ -110,7 +110,7 @@ fn bench_bytes(name: &str, values: &[String]) {
     let mut header = Vec::new();
     let encoded = shortest(10, || {
         content.clear();
-        let mut encoder = Encoder::new(black_box(&ends), &mut content);
+        let mut encoder = Encoder::new(black_box(&ends), Tier::Fast, &mut content);
         encoder.push(black_box(&data), &mut content);
         header = encoder.finish(&mut content).0;
     });

@@ -40,6 +40,8 @@ pub(crate) fn codec_name(tag: u8) -> &'static str {
         SPLIT => "split",
         DICTIONARY | bytes::DICTIONARY => "dictionary",
         bytes::FRAMES => "frames",
+        bytes::ZSTD_FRAMES => "zstd frames",
+        bytes::ZSTD_DICTIONARY => "zstd dictionary",
         PCO => "pco",
         PCO_DECIMALS => "pco decimals",
         _ => "unknown",

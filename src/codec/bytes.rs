@@ -6,14 +6,15 @@
 //! say what of the data they are ([`BytesBlock::locate`]), and the frames hold that ([`BytesBlock::decode`]).
 //! Format: docs/format.md, "Bytes".
 //!
-//! Not here: writing blocks (`encode`), frames (`lz4`), numbers (`block`), checksums (`format`).
+//! Not here: writing blocks (`encode`), frames (`data`), numbers (`block`), checksums (`format`).
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::block::{Block, Scratch};
+use super::block::{Block, Scratch, codec_name};
+use super::data::{self, Decoder, Method};
 use super::parts::Parts;
-use super::{HeaderField, VECTOR, lz4};
+use super::{HeaderField, VECTOR};
 use crate::error::Malformed;
 use crate::schema::Kind;
 
@@ -21,6 +22,8 @@ pub(crate) mod encode;
 
 pub(super) const FRAMES: u8 = 6;
 pub(super) const DICTIONARY: u8 = 7;
+pub(super) const ZSTD_FRAMES: u8 = 10;
+pub(super) const ZSTD_DICTIONARY: u8 = 11;
 
 /// Bytes of the header before what differs: tag, reserved, rows, length, bytes of data.
 const FIXED: usize = 16;
@@ -45,6 +48,7 @@ pub(crate) struct BytesBlock {
     rows: usize,
     header_bytes: usize,
     codec: Codec,
+    method: Method,
     numbers: Block,
     data_bytes: u64,
     /// Where each vector begins that has bytes, then each frame, and where the last one ends: from the block's start.
@@ -137,6 +141,8 @@ impl BytesBlock {
             }
             let data_bytes = from.u64()?;
             let numbers = parse_numbers(rows, offset, &mut from)?;
+            let method =
+                if [ZSTD_FRAMES, ZSTD_DICTIONARY].contains(&tag) { Method::Zstd } else { Method::Lz4 };
             let codec = Codec::parse(tag, &numbers, data_bytes, &mut from)?;
             let bounds = parse_bounds(&numbers, data_bytes, &mut from)?;
             if header_bytes != header.len() - from.remaining() {
@@ -145,7 +151,7 @@ impl BytesBlock {
             if bounds.last() != Some(&content_bytes) {
                 return Err("the vectors and frames of a block have another length than it".into());
             }
-            Ok(Self { rows, header_bytes, codec, numbers, data_bytes, bounds, offset })
+            Ok(Self { rows, header_bytes, codec, method, numbers, data_bytes, bounds, offset })
         };
         parse().map_err(|what| Malformed::new(offset.saturating_add(content_bytes), what))
     }
@@ -197,7 +203,7 @@ impl BytesBlock {
 
     /// Where the frames that hold `data` begin, and where the last one ends.
     fn frame_bounds(&self, data: &Range<u64>) -> &[u64] {
-        let (frames, vectors) = (lz4::frames_of(data), self.numbers.pieces());
+        let (frames, vectors) = (data::frames_of(data), self.numbers.pieces());
         if frames.is_empty() {
             return &[];
         }
@@ -276,13 +282,14 @@ impl BytesBlock {
     fn decode_data(&self, data: &Range<u64>, bytes: &[u8], into: &mut Vec<u8>) -> Result<(), Malformed> {
         let bounds = self.frame_bounds(data);
         let Some(first) = bounds.first() else { return Ok(()) };
-        for (index, frame) in lz4::frames_of(data).zip(bounds.windows(2)) {
-            let start = lz4::start_of(index);
-            let held = lz4::data_of(index, self.data_bytes);
+        let mut decoder = Decoder::new(self.method).map_err(|what| self.malformed(*first, what))?;
+        for (index, frame) in data::frames_of(data).zip(bounds.windows(2)) {
+            let start = data::start_of(index);
+            let held = data::data_of(index, self.data_bytes);
             let at = |end: u64| usize::try_from(end.saturating_sub(start)).unwrap_or(held).min(held);
             let frame = frame[0]..frame[1];
             let decoded = match cut(bytes, &frame, *first) {
-                Some(part) => lz4::decode(part, held, at(data.start)..at(data.end), into),
+                Some(part) => decoder.decode(part, held, at(data.start)..at(data.end), into),
                 None => Err("a frame ends too early"),
             };
             decoded.map_err(|what| self.malformed(frame.start, what))?;
@@ -292,18 +299,17 @@ impl BytesBlock {
 
     /// The tag of the codec, as the header has it.
     pub(crate) fn tag(&self) -> u8 {
-        match self.codec {
-            Codec::Frames { .. } => FRAMES,
-            Codec::Dictionary { .. } => DICTIONARY,
+        match (&self.codec, self.method) {
+            (Codec::Frames { .. }, Method::Lz4) => FRAMES,
+            (Codec::Frames { .. }, Method::Zstd) => ZSTD_FRAMES,
+            (Codec::Dictionary { .. }, Method::Lz4) => DICTIONARY,
+            (Codec::Dictionary { .. }, Method::Zstd) => ZSTD_DICTIONARY,
         }
     }
 
     /// What the codec is called.
     pub(crate) fn codec(&self) -> &'static str {
-        match self.codec {
-            Codec::Frames { .. } => "frames",
-            Codec::Dictionary { .. } => "dictionary",
-        }
+        codec_name(self.tag())
     }
 
     /// The fields of the header, in their order.
@@ -316,7 +322,7 @@ impl BytesBlock {
             HeaderField::new("bytes of header", 4, self.header_bytes),
             HeaderField::new("bytes of data", 8, self.data_bytes),
         ];
-        let numbers = if tag == FRAMES { "ends" } else { "codes" };
+        let numbers = if matches!(self.codec, Codec::Frames { .. }) { "ends" } else { "codes" };
         fields.push(HeaderField::new(numbers, self.numbers.header_bytes(), self.numbers.codec()));
         match &self.codec {
             Codec::Frames { starts } => {
@@ -344,7 +350,7 @@ impl BytesBlock {
 impl Codec {
     fn parse(tag: u8, numbers: &Block, data_bytes: u64, from: &mut Parts<'_>) -> Result<Self, Refused> {
         match tag {
-            FRAMES => {
+            FRAMES | ZSTD_FRAMES => {
                 let inner = from.longs(numbers.vectors().saturating_sub(1))?;
                 let mut starts = vec![0];
                 starts.extend(inner.iter().map(|start| u64::from_le_bytes(*start)));
@@ -357,7 +363,7 @@ impl Codec {
                 }
                 Ok(Self::Frames { starts })
             }
-            DICTIONARY => {
+            DICTIONARY | ZSTD_DICTIONARY => {
                 let entries = usize::from(from.u16()?);
                 if entries == 0 || data_bytes > DICTIONARY_BYTES_MAX {
                     return Err("a dictionary has no entries, or too much data".into());
@@ -415,7 +421,7 @@ fn parse_numbers(rows: usize, offset: u64, from: &mut Parts<'_>) -> Result<Block
 /// Where vectors and frames lie, from the lengths that both headers state.
 fn parse_bounds(numbers: &Block, data_bytes: u64, from: &mut Parts<'_>) -> Result<Vec<u64>, &'static str> {
     let frames =
-        usize::try_from(lz4::frames(data_bytes)).ok().filter(|frames| *frames <= from.remaining() / 2);
+        usize::try_from(data::frames(data_bytes)).ok().filter(|frames| *frames <= from.remaining() / 2);
     let lengths = from.shorts(frames.ok_or("a block has more data than frames for it")?)?;
     let mut bounds = Vec::with_capacity(1 + numbers.pieces() + lengths.len());
     bounds.push(0);
@@ -424,7 +430,7 @@ fn parse_bounds(numbers: &Block, data_bytes: u64, from: &mut Parts<'_>) -> Resul
     let mut end = bounds[bounds.len() - 1];
     for (index, length) in (0..).zip(lengths) {
         let length = u16::from_le_bytes(*length);
-        lz4::check(length.into(), lz4::data_of(index, data_bytes))?;
+        data::check(length.into(), data::data_of(index, data_bytes))?;
         end += u64::from(length);
         bounds.push(end);
     }

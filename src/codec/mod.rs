@@ -4,7 +4,7 @@
 //! [`block`], in vectors of 1,024 that are decoded each alone: `choose` finds the codec, and below it are, each in
 //! terms of the next, `dictionary`, `decimals` and `split` (floats), `numbers` (lines and differences), `frame`
 //! (bases and patches), and `pack` (bits in lanes). They work on values as `fixed` makes bits of them. Values of any
-//! length are [`mod@bytes`]: such numbers, and data in frames (`lz4`), of which `entries` finds the few different ones.
+//! length are [`mod@bytes`]: such numbers, and data in frames (`data`), of which `entries` finds the few different ones.
 //! What is to be dense ([`Tier`]) may be a page of `pco` instead.
 //!
 //! Bytes to decode may be anybody's: they are refused with a reason, never a panic, and cost no more than a block.
@@ -14,12 +14,12 @@
 pub(crate) mod block;
 pub(crate) mod bytes;
 mod choose;
+mod data;
 mod decimals;
 mod dictionary;
 mod entries;
 pub(crate) mod fixed;
 mod frame;
-mod lz4;
 mod numbers;
 mod pack;
 mod parts;

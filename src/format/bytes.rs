@@ -12,6 +12,7 @@ use std::ops::Range;
 use super::block::{BlockPlace, FIXED, SUM};
 use super::cursor::{Cursor, Field, field};
 use super::{Malformed, StoreId, crc32c};
+use crate::codec::Tier;
 use crate::codec::bytes::BytesBlock;
 use crate::codec::bytes::encode::Encoder;
 
@@ -29,9 +30,15 @@ impl BytesWriter {
     ///
     /// What is finished is appended to `bytes`, here and by the other methods, in the order of the file: the caller
     /// may write and clear them at any time.
-    pub(crate) fn new(ends: &[u64], place: BlockPlace, store: &StoreId, bytes: &mut Vec<u8>) -> Self {
+    pub(crate) fn new(
+        ends: &[u64],
+        tier: Tier,
+        place: BlockPlace,
+        store: &StoreId,
+        bytes: &mut Vec<u8>,
+    ) -> Self {
         let start = bytes.len();
-        let encoder = Encoder::new(ends, bytes);
+        let encoder = Encoder::new(ends, tier, bytes);
         let mut writer = Self { encoder, sums: Vec::new(), place, store: *store };
         sum_up(writer.encoder.pieces(), &bytes[start..], &mut writer.sums);
         writer

@@ -5,10 +5,10 @@
 //!
 //! Not here: what is written (docs/format.md, "Bytes"), reading it (the module above).
 
-use super::{DICTIONARY, DICTIONARY_BYTES_MAX, FIXED, FRAMES, VALUE_BYTES_MAX};
+use super::{DICTIONARY, DICTIONARY_BYTES_MAX, FIXED, FRAMES, VALUE_BYTES_MAX, ZSTD_DICTIONARY, ZSTD_FRAMES};
 use crate::codec::block::{self, Block};
+use crate::codec::data::{Compressor, Method};
 use crate::codec::entries::Entries;
-use crate::codec::lz4::Compressor;
 use crate::codec::parts::small;
 use crate::codec::{BLOCK_ROWS, Tier, VECTOR};
 use crate::schema::Kind;
@@ -18,6 +18,7 @@ pub(crate) struct Encoder {
     /// Where each value ends.
     ends: Vec<u64>,
     received: u64,
+    method: Method,
     to: To,
 }
 
@@ -43,20 +44,20 @@ struct Body {
 
 impl Encoder {
     /// A block of values, 16,384 at most, that end at `ends` in the data that will follow.
-    pub(crate) fn new(ends: &[u64], bytes: &mut Vec<u8>) -> Self {
+    pub(crate) fn new(ends: &[u64], tier: Tier, bytes: &mut Vec<u8>) -> Self {
         assert!(ends.len() <= BLOCK_ROWS, "a block has {BLOCK_ROWS} rows at most");
         let is_value = |pair: &[u64]| pair[0] <= pair[1] && pair[1] - pair[0] <= VALUE_BYTES_MAX;
         assert!(
             ends.windows(2).all(is_value) && ends.first().is_none_or(|end| *end <= VALUE_BYTES_MAX),
             "values end one behind the other, and are 2^32 - 1 bytes at most"
         );
-        let data_bytes = ends.last().copied().unwrap_or(0);
+        let (data_bytes, method) = (ends.last().copied().unwrap_or(0), Method::of(tier));
         let to = if data_bytes <= DICTIONARY_BYTES_MAX {
             To::Kept(Vec::new())
         } else {
-            To::Frames(Box::new((Body::of_ends(ends, bytes), Compressor::new())))
+            To::Frames(Box::new((Body::of_ends(ends, method, bytes), Compressor::new(method))))
         };
-        Self { ends: ends.to_vec(), received: 0, to }
+        Self { ends: ends.to_vec(), received: 0, method, to }
     }
 
     /// Takes the next bytes of the values, any number of them, and appends what is finished to `bytes`.
@@ -90,7 +91,7 @@ impl Encoder {
                 body
             }
             To::Kept(data) => {
-                let (body, mut encoded) = smaller(&self.ends, &data);
+                let (body, mut encoded) = smaller(&self.ends, &data, self.method);
                 bytes.append(&mut encoded);
                 body
             }
@@ -100,13 +101,13 @@ impl Encoder {
 }
 
 /// The values as frames or as a dictionary, whichever is smaller.
-fn smaller(ends: &[u64], data: &[u8]) -> (Body, Vec<u8>) {
+fn smaller(ends: &[u64], data: &[u8], method: Method) -> (Body, Vec<u8>) {
     let mut bytes = Vec::new();
-    let mut frames = Body::of_ends(ends, &mut bytes);
-    frames.compress([data], &mut bytes);
+    let mut frames = Body::of_ends(ends, method, &mut bytes);
+    frames.compress([data], method, &mut bytes);
     let Some(entries) = Entries::of(ends, data) else { return (frames, bytes) };
     let mut others = Vec::new();
-    let dictionary = Body::of_entries(&entries, &mut others);
+    let dictionary = Body::of_entries(&entries, method, &mut others);
     if dictionary.header().len() + others.len() <= frames.header().len() + bytes.len() {
         (dictionary, others)
     } else {
@@ -115,14 +116,18 @@ fn smaller(ends: &[u64], data: &[u8]) -> (Body, Vec<u8>) {
 }
 
 impl Body {
-    fn of_ends(ends: &[u64], bytes: &mut Vec<u8>) -> Self {
+    fn of_ends(ends: &[u64], method: Method, bytes: &mut Vec<u8>) -> Self {
+        let tag = match method {
+            Method::Lz4 => FRAMES,
+            Method::Zstd => ZSTD_FRAMES,
+        };
         let vectors = ends.chunks(VECTOR).filter_map(<[u64]>::last);
         let (inner, data_bytes) = (ends.len().div_ceil(VECTOR).saturating_sub(1), ends.last().copied());
         let parameters = vectors.take(inner).flat_map(|end| end.to_le_bytes()).collect();
-        Self { data_bytes: data_bytes.unwrap_or(0), parameters, ..Self::of_numbers(FRAMES, ends, bytes) }
+        Self { data_bytes: data_bytes.unwrap_or(0), parameters, ..Self::of_numbers(tag, ends, bytes) }
     }
 
-    fn of_entries(entries: &Entries<'_>, bytes: &mut Vec<u8>) -> Self {
+    fn of_entries(entries: &Entries<'_>, method: Method, bytes: &mut Vec<u8>) -> Self {
         let mut data_bytes = 0;
         let ends = entries.values.iter().map(|value| {
             data_bytes += value.len() as u64;
@@ -131,9 +136,13 @@ impl Body {
         let ends: Vec<u64> = ends.collect();
         let mut parameters = small(ends.len()).to_le_bytes().to_vec();
         parameters.append(&mut block::encode(&ends, Tier::Fast));
-        let numbers = Self::of_numbers(DICTIONARY, &entries.codes, bytes);
+        let tag = match method {
+            Method::Lz4 => DICTIONARY,
+            Method::Zstd => ZSTD_DICTIONARY,
+        };
+        let numbers = Self::of_numbers(tag, &entries.codes, bytes);
         let mut body = Self { data_bytes, parameters, ..numbers };
-        body.compress(entries.values.iter().copied(), bytes);
+        body.compress(entries.values.iter().copied(), method, bytes);
         body
     }
 
@@ -150,8 +159,13 @@ impl Body {
         Self { tag, rows, data_bytes: 0, numbers, parameters: Vec::new(), pieces, vectors }
     }
 
-    fn compress<'a>(&mut self, data: impl IntoIterator<Item = &'a [u8]>, bytes: &mut Vec<u8>) {
-        let mut compressor = Compressor::new();
+    fn compress<'a>(
+        &mut self,
+        data: impl IntoIterator<Item = &'a [u8]>,
+        method: Method,
+        bytes: &mut Vec<u8>,
+    ) {
+        let mut compressor = Compressor::new(method);
         data.into_iter().for_each(|data| compressor.push(data, &mut self.pieces, bytes));
         compressor.close(&mut self.pieces, bytes);
     }

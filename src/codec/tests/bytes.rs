@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::*;
 use crate::codec::bytes::encode::Encoder;
 use crate::codec::bytes::{BytesBlock, Runs};
-use crate::codec::lz4::FRAME;
+use crate::codec::data::FRAME;
 use crate::error::Malformed;
 
 /// A block, apart as it is written.
@@ -19,13 +19,17 @@ struct Sample {
 
 /// The block of `values`, given in pieces of so many bytes.
 fn encode_bytes(values: &[Vec<u8>], piece: usize) -> Sample {
+    encode_tier(values, Tier::Fast, piece)
+}
+
+fn encode_tier(values: &[Vec<u8>], tier: Tier, piece: usize) -> Sample {
     let mut end = 0;
     let ends = values.iter().map(|value| {
         end += value.len() as u64;
         end
     });
     let (ends, mut content): (Vec<u64>, _) = (ends.collect(), Vec::new());
-    let mut encoder = Encoder::new(&ends, &mut content);
+    let mut encoder = Encoder::new(&ends, tier, &mut content);
     values.concat().chunks(piece).for_each(|data| encoder.push(data, &mut content));
     let (header, pieces) = encoder.finish(&mut content);
     assert_eq!(pieces.iter().map(|length| usize::from(*length)).sum::<usize>(), content.len());
@@ -77,12 +81,19 @@ fn values_of(runs: &Runs) -> Vec<Vec<u8>> {
     runs.bounds.windows(2).map(value).collect()
 }
 
-/// Encodes `values` and reads them back in every way; returns the name of the codec.
+/// Encodes `values` in both tiers and reads them back in every way; returns the name of the fast codec.
 fn check(values: &[Vec<u8>]) -> &'static str {
-    let whole = encode_bytes(values, usize::MAX);
+    let dense = check_tier(values, Tier::Dense);
+    let fast = check_tier(values, Tier::Fast);
+    assert!(dense == "zstd frames" || dense == "zstd dictionary", "{dense}");
+    fast
+}
+
+fn check_tier(values: &[Vec<u8>], tier: Tier) -> &'static str {
+    let whole = encode_tier(values, tier, usize::MAX);
     let pieces = [1000, FRAME, FRAME + 1];
     for piece in pieces.into_iter().chain((whole.content.len() < 5000).then_some(1)) {
-        let again = encode_bytes(values, piece);
+        let again = encode_tier(values, tier, piece);
         assert!(again.header == whole.header && again.content == whole.content, "in pieces of {piece}");
     }
     let block = whole.parse().unwrap();
@@ -183,7 +194,7 @@ fn a_large_block_is_written_in_one_pass() {
     assert_eq!(check(&values), "frames");
     let ends = [9 << 20, 9 << 20, 15 << 20];
     let mut bytes = Vec::new();
-    let (mut encoder, mut most) = (Encoder::new(&ends, &mut bytes), 0);
+    let (mut encoder, mut most) = (Encoder::new(&ends, Tier::Fast, &mut bytes), 0);
     for data in values.concat().chunks(10_000) {
         encoder.push(data, &mut bytes);
         most = most.max(bytes.len());
@@ -223,13 +234,15 @@ fn samples() -> Vec<Sample> {
     let large = vec![b"large ".repeat(8000), noise(100, &mut random)];
     let equal = vec![b"equal".to_vec(); 20_000 / 5];
     let samples = [lines[..60].to_vec(), few[..60].to_vec(), few, ids, gaps, large, equal];
-    samples.iter().map(|values| encode_bytes(values, usize::MAX)).collect()
+    let tiers = [Tier::Fast, Tier::Dense];
+    let blocks = tiers.map(|tier| samples.iter().map(move |values| encode_tier(values, tier, usize::MAX)));
+    blocks.into_iter().flatten().collect()
 }
 
 #[test]
 fn the_samples_are_of_every_codec_with_and_without_vectors_and_compression() {
     let blocks: Vec<BytesBlock> = samples().iter().map(|sample| sample.parse().unwrap()).collect();
-    for codec in ["frames", "dictionary"] {
+    for codec in ["frames", "dictionary", "zstd frames", "zstd dictionary"] {
         let of: Vec<&BytesBlock> = blocks.iter().filter(|block| block.codec() == codec).collect();
         assert!(of.iter().any(|block| block.pieces().len() - 1 == block.frames()), "{codec}, no vectors");
         assert!(of.iter().any(|block| block.pieces().len() - 1 > block.frames()), "{codec}, vectors");
@@ -255,7 +268,7 @@ fn any_flipped_bit_of_bytes_is_refused_or_gives_rows() {
             unnoticed += usize::from(read.as_ref() == Some(&values));
         }
         // Where few entries end can be packed in several ways.
-        let is_dictionary = sample.header[0] == 7;
+        let is_dictionary = [7, 11].contains(&sample.header[0]);
         assert!(unnoticed == 0 || is_dictionary, "{unnoticed} bits of the header mean nothing");
         for bit in 0..sample.content.len() * 8 {
             let mut flipped = sample.clone();
@@ -424,7 +437,7 @@ fn lengths(header: &[u8], count: usize) -> usize {
 #[should_panic(expected = "3 bytes were given for 4")]
 fn a_block_of_bytes_gets_all_its_data() {
     let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&[4], &mut bytes);
+    let mut encoder = Encoder::new(&[4], Tier::Fast, &mut bytes);
     encoder.push(b"abc", &mut bytes);
     encoder.finish(&mut bytes);
 }

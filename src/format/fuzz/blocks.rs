@@ -164,7 +164,8 @@ pub fn bytes_block(bytes: &[u8]) -> bool {
             "a part is what it is among all rows"
         );
         if all.data.len() <= DATA_MAX {
-            runs_round_trip(&all, 1000);
+            runs_round_trip(&all, 1000, Tier::Fast);
+            runs_round_trip(&all, 1000, Tier::Dense);
         }
         Ok::<(), Malformed>(())
     };
@@ -231,13 +232,15 @@ pub fn runs(bytes: &[u8]) -> bool {
             runs.bounds.push(runs.data.len() as u64);
         }
     }
-    runs_round_trip(&runs, usize::from(u16::from_le_bytes([low, high])).max(1));
+    let piece = usize::from(u16::from_le_bytes([low, high])).max(1);
+    runs_round_trip(&runs, piece, Tier::Fast);
+    runs_round_trip(&runs, piece, Tier::Dense);
     runs.bounds.len() > 1
 }
 
-fn runs_round_trip(runs: &Runs, piece: usize) {
+fn runs_round_trip(runs: &Runs, piece: usize, tier: Tier) {
     let mut bytes = Vec::new();
-    let mut writer = BytesWriter::new(&runs.bounds[1..], AT, &STORE, &mut bytes);
+    let mut writer = BytesWriter::new(&runs.bounds[1..], tier, AT, &STORE, &mut bytes);
     runs.data.chunks(piece).for_each(|data| writer.push(data, &mut bytes));
     let (head_bytes, rows) = (writer.finish(&mut bytes), runs.bounds.len() - 1);
     let (content, head) = bytes.split_at(bytes.len() - head_bytes);

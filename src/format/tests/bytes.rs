@@ -4,6 +4,7 @@
 use super::super::block::BlockPlace;
 use super::super::bytes::{BytesWriter, SealedBytes};
 use super::*;
+use crate::codec::Tier;
 use crate::codec::block::Scratch;
 use crate::codec::bytes::Runs;
 
@@ -18,13 +19,17 @@ struct Sample {
 }
 
 fn write(values: &[Vec<u8>], piece: usize) -> Sample {
+    write_tier(values, Tier::Fast, piece)
+}
+
+fn write_tier(values: &[Vec<u8>], tier: Tier, piece: usize) -> Sample {
     let mut end = 0;
     let ends = values.iter().map(|value| {
         end += value.len() as u64;
         end
     });
     let (ends, mut file, mut bytes): (Vec<u64>, _, _) = (ends.collect(), Vec::new(), Vec::new());
-    let mut writer = BytesWriter::new(&ends, PLACE, &STORE, &mut bytes);
+    let mut writer = BytesWriter::new(&ends, tier, PLACE, &STORE, &mut bytes);
     for data in values.concat().chunks(piece) {
         // Written and cleared now and then, as a file is.
         if file.len() % 3 == 0 {
@@ -75,9 +80,9 @@ impl Sample {
 
 #[test]
 fn a_block_of_bytes_comes_back_from_its_own_place_only() {
-    for values in columns() {
-        let sample = write(&values, 1000);
-        assert!(sample.bytes == write(&values, usize::MAX).bytes);
+    for (values, tier) in columns().iter().flat_map(|values| [(values, Tier::Fast), (values, Tier::Dense)]) {
+        let sample = write_tier(values, tier, 1000);
+        assert!(sample.bytes == write_tier(values, tier, usize::MAX).bytes);
         let rows = values.len();
         for range in [0..rows, 0..0, 1..2, rows - 1..rows, rows / 2..rows, rows..rows] {
             assert!(sample.read(range.clone()).unwrap() == values[range]);
@@ -93,8 +98,8 @@ fn a_block_of_bytes_comes_back_from_its_own_place_only() {
 
 #[test]
 fn no_flipped_bit_and_no_missing_byte_of_a_block_of_bytes_goes_unnoticed() {
-    for values in columns() {
-        let sample = write(&values, usize::MAX);
+    for (values, tier) in columns().iter().flat_map(|values| [(values, Tier::Fast), (values, Tier::Dense)]) {
+        let sample = write_tier(values, tier, usize::MAX);
         let head = sample.bytes.len() - sample.head_bytes;
         for bit in (0..sample.bytes.len() * 8).filter(|bit| *bit < 8000 || bit % 97 == 0 || *bit / 8 >= head)
         {

@@ -88,10 +88,14 @@ fn blocks() -> Vec<Vec<u8>> {
 }
 
 fn bytes_seed(values: &[Vec<u8>]) -> Vec<u8> {
+    bytes_seed_of(Tier::Fast, values)
+}
+
+fn bytes_seed_of(tier: Tier, values: &[Vec<u8>]) -> Vec<u8> {
     let lengths = values.iter().map(|value| value.len() as u64);
     let ends: Vec<u64> = lengths.scan(0, |end, len| Some(std::mem::replace(end, *end + len) + len)).collect();
     let mut bytes = Vec::new();
-    let mut writer = BytesWriter::new(&ends, AT, &STORE, &mut bytes);
+    let mut writer = BytesWriter::new(&ends, tier, AT, &STORE, &mut bytes);
     writer.push(&values.concat(), &mut bytes);
     let head_bytes = writer.finish(&mut bytes) as u32;
     let rows = values.len() as u16;
@@ -112,6 +116,9 @@ fn bytes_blocks() -> Vec<Vec<u8>> {
         bytes_seed(&[]),
         bytes_seed(&[random.next().to_le_bytes().to_vec(), Vec::new(), random.next().to_le_bytes().to_vec()]),
         bytes_seed(&[b"again ".repeat(20_000)]),
+        bytes_seed_of(Tier::Dense, &(0..100).map(word).collect::<Vec<_>>()),
+        bytes_seed_of(Tier::Dense, &(0..1100).map(|row| word(row % 9)).collect::<Vec<_>>()),
+        bytes_seed_of(Tier::Dense, &[b"again ".repeat(20_000)]),
     ]
 }
 

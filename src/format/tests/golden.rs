@@ -78,7 +78,7 @@ fn index() -> [(&'static str, String); 2] {
 }
 
 /// A block of every codec.
-fn blocks() -> [(&'static str, String); 9] {
+fn blocks() -> [(&'static str, String); 10] {
     let mut random = SplitMix64(8);
     let prices: Vec<f64> = (0..1500).map(|row| 100.0 + f64::from(row % 7) / 10.0).collect();
     let reals: Vec<f64> =
@@ -92,7 +92,7 @@ fn blocks() -> [(&'static str, String); 9] {
     let few: Vec<i64> = (0..1500).map(|_| [-1 << 40, 1, 1 << 50][random.below(3)]).collect();
     let sizes: Vec<u32> = (0..1500).map(|_| random.below(900) as u32 * 10).collect();
     let keys: Vec<u64> = (0..1500).map(|row| key(2 * row)).collect();
-    let lines = (0..1500).map(|row| format!("order {row} is filled"));
+    let lines: Vec<String> = (0..1500).map(|row| format!("order {row} is filled")).collect();
     let venues = (0..1500).map(|_| ["", "XETR", "XNAS"][random.below(3)].to_owned()).collect::<Vec<_>>();
     [
         ("block-stride", fixed_block(&keys, Tier::Fast)),
@@ -102,8 +102,9 @@ fn blocks() -> [(&'static str, String); 9] {
         ("block-dictionary", fixed_block(&few, Tier::Fast)),
         ("block-pco", fixed_block(&sizes, Tier::Dense)),
         ("block-pco-decimals", fixed_block(&prices_walk, Tier::Dense)),
-        ("block-frames", bytes_block(&lines.collect::<Vec<_>>())),
-        ("block-dictionary-of-text", bytes_block(&venues)),
+        ("block-frames", bytes_block(&lines, Tier::Fast)),
+        ("block-zstd-frames", bytes_block(&lines, Tier::Dense)),
+        ("block-dictionary-of-text", bytes_block(&venues, Tier::Fast)),
     ]
 }
 
@@ -114,14 +115,14 @@ fn fixed_block<T: Fixed>(values: &[T], tier: Tier) -> String {
     dump::block(&bytes, T::KIND, values.len(), BLOCK, &STORE, Hex::Shown).unwrap()
 }
 
-fn bytes_block(values: &[String]) -> String {
+fn bytes_block(values: &[String], tier: Tier) -> String {
     let lengths = values.iter().map(|value| value.len() as u64);
     let ends = lengths.scan(0, |end, len| {
         *end += len;
         Some(*end)
     });
     let (ends, mut bytes): (Vec<u64>, _) = (ends.collect(), Vec::new());
-    let mut writer = BytesWriter::new(&ends, BLOCK, &STORE, &mut bytes);
+    let mut writer = BytesWriter::new(&ends, tier, BLOCK, &STORE, &mut bytes);
     writer.push(values.concat().as_bytes(), &mut bytes);
     let head_bytes = writer.finish(&mut bytes);
     dump::bytes_block(&bytes, head_bytes, values.len(), BLOCK, &STORE, Hex::Shown).unwrap()

@@ -50,7 +50,7 @@ impl<D: Disk> Making<'_, D> {
         let data_bytes = ends.last().copied().unwrap_or(0);
         let is_compared = data_bytes <= COMPARED_BYTES_MAX;
         let (mut bytes, mut seen) = (Vec::new(), Vec::new());
-        let mut writer = BytesWriter::new(ends, place, &self.shared.id, &mut bytes);
+        let mut writer = BytesWriter::new(ends, self.tier, place, &self.shared.id, &mut bytes);
         let vectors = bytes.clone();
         for at in (0..data_bytes).step_by(PIECE) {
             let end = (at + PIECE as u64).min(data_bytes);
