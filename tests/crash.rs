@@ -157,6 +157,7 @@ fn random_lives_keep_every_acknowledged_row() {
         all.buffered,
         all.synced,
         all.seals,
+        all.compacted,
         all.stopped_seals,
         all.sealed,
         all.reused,

@@ -133,12 +133,12 @@ async fn create<D: Disk>(
     path: &Path,
 ) -> Result<Option<D::File>> {
     let Shared { disk, dir, .. } = shared;
-    if turn.removing() == Some(number) && !mutant::is(Mutant::RemovalForgotten) {
+    if turn.is_removing(number) && !mutant::is(Mutant::RemovalForgotten) {
         let names = disk.list(dir).await.map_err(|error| Error::io("list", dir, error))?;
         if names.iter().any(|name| dir.join(name) == path) {
             return Ok(None);
         }
-        turn.set_removing(None);
+        turn.end_removing(number);
     }
     for _ in 0..ATTEMPTS {
         let over = mutant::is(Mutant::SegmentWrittenOver);
@@ -161,9 +161,9 @@ async fn remove<D: Disk>(
     number: u64,
     path: &Path,
 ) -> Result<()> {
-    turn.set_removing(Some(number));
+    turn.begin_removing(number);
     let removed = shared.disk.remove(path).await;
-    turn.set_removing(None);
+    turn.end_removing(number);
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Error::io("remove the leftover", path, error))

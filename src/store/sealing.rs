@@ -27,8 +27,8 @@ pub(crate) struct Sealing<L> {
 #[derive(Debug, Default)]
 struct State {
     stage: Stage,
-    /// The segment whose leftover file is being removed: by a call that was dropped, where nobody has the turn.
-    removing: Option<u64>,
+    /// Segments whose leftover files are being removed: by calls that were dropped, where nobody has the turn.
+    removing: Vec<u64>,
     /// The number of a segment that was to be compacted, and has not been handed over: the next such call uses it.
     begun: Option<u64>,
     /// The number of the next segment.
@@ -143,15 +143,20 @@ impl<L> Turn<'_, L> {
         *state.begun.insert(number)
     }
 
-    /// Which segment's leftover is being removed.
-    pub(crate) fn removing(&self) -> Option<u64> {
-        self.sealing.state().removing
+    /// Whether a segment's leftover is being removed.
+    pub(crate) fn is_removing(&self, segment: u64) -> bool {
+        self.sealing.state().removing.contains(&segment)
     }
 
-    /// A name is about to be removed, or that has come to its end. Where the future is dropped in between, the name
-    /// may go at any later moment, and must be gone before it is made anew.
-    pub(crate) fn set_removing(&self, segment: Option<u64>) {
-        self.sealing.state().removing = segment;
+    /// A name is about to be removed. Where the future is dropped before that has come to its end, the name may go at
+    /// any later moment, and must be gone before it is made anew.
+    pub(crate) fn begin_removing(&self, segment: u64) {
+        self.sealing.state().removing.push(segment);
+    }
+
+    /// The removal of a name has come to its end, whatever became of it.
+    pub(crate) fn end_removing(&self, segment: u64) {
+        self.sealing.state().removing.retain(|removing| *removing != segment);
     }
 
     /// Gives what was sealed, verified and durable, to the writer.

@@ -171,6 +171,39 @@ fn a_call_dropped_at_any_poll_leaves_nothing_that_counts() {
     assert!(dropped > 150, "{dropped}");
 }
 
+/// A removal that was dropped may come to pass at any later moment; other work meanwhile does not make it forgotten.
+#[test]
+fn a_removal_on_its_way_is_minded_whatever_is_done_between() {
+    let mut dropped = 0;
+    for seed in 0..6 {
+        for polls in 0..40 {
+            let mut world = World::new(seed, COMPACT);
+            // What is dropped stays on its way until the end.
+            world.disk.configure(|settings| settings.orphan_landing = 0.0);
+            run(&world.disk, world.writer.roll()).unwrap();
+            let store = world.writer.store();
+            // Both leave a file.
+            assert!(sim::poll_times(store.maintain(SEAL), 40).is_none());
+            assert!(sim::poll_times(store.maintain(COMPACT), 40).is_none());
+            if sim::poll_times(store.maintain(COMPACT), polls).is_some() {
+                break;
+            }
+            dropped += 1;
+            for work in [SEAL, COMPACT] {
+                run(&world.disk, store.maintain(work)).unwrap();
+                run(&world.disk, world.writer.sync()).unwrap();
+            }
+            world.disk.settle();
+            world.check();
+            let disk = world.disk.fork(1).kill();
+            let writer = run(&disk, Writer::open_on(disk.clone(), DIR, options())).unwrap();
+            let store = writer.store();
+            assert!(run(&disk, all(&store, &store.snapshot())).unwrap() == world.rows);
+        }
+    }
+    assert!(dropped > 150, "{dropped}");
+}
+
 /// One finished segment, whose sealed file takes several writes.
 fn large() -> (SimDisk, Writer<SimDisk>) {
     let disk = SimDisk::new(3);
