@@ -34,6 +34,8 @@ use crate::snapshot::Snapshot;
 const PORTIONS_MAX: usize = 3;
 /// A portion takes one part in so many of the cache.
 const CACHE_SHARE: u64 = 8;
+/// After so many bytes of blocks have been decoded the disk is given time: reads that are done make room for others.
+const DECODED_BYTES_MAX: usize = 512 << 10;
 /// Bytes of the first portion: the first batch should not wait for much.
 const PORTION_BYTES_MIN: u64 = 256 << 10;
 
@@ -54,6 +56,10 @@ pub(super) struct Sealed<D: Disk> {
     in_flight: FuturesUnordered<Reading<D::File, Span>>,
     reads_max: usize,
     begun: u64,
+    /// Bytes of blocks that have been handed out since the disk was last given time.
+    decoded_bytes: usize,
+    /// Reads have been begun that nobody has waited for.
+    is_unsent: bool,
     /// The portion behind cannot be opened: that is told when the ones before it are done.
     is_blocked: bool,
     scratch: Scratch,
@@ -99,6 +105,8 @@ impl<D: Disk> Sealed<D> {
             in_flight: FuturesUnordered::new(),
             reads_max: reads_max.max(1),
             begun: 0,
+            decoded_bytes: 0,
+            is_unsent: false,
             is_blocked: false,
             scratch: Scratch::default(),
         }
@@ -126,6 +134,7 @@ impl<D: Disk> Sealed<D> {
         }
         let (rows, group) = self.head(ask.direction, rows_max);
         let blocks = self.bring(reader, group).await?;
+        self.send(reader).await;
         let Self { portions, scratch, .. } = self;
         let Some(portion) = portions.front_mut() else { unreachable!("rows are of a portion") };
         let of_rows = rows::Ask { keys: ask.keys, direction: ask.direction, bytes_max: BATCH_BYTES_MAX };
@@ -163,7 +172,11 @@ impl<D: Disk> Sealed<D> {
         };
         if is_done {
             let index = group - portion.groups.start;
-            portion.blocks.iter_mut().for_each(|blocks| blocks[index] = Block::None);
+            for blocks in &mut portion.blocks {
+                if let Block::Here(block) = std::mem::replace(&mut blocks[index], Block::None) {
+                    self.decoded_bytes += block.memory_bytes();
+                }
+            }
         }
         if portion.rows.is_empty() {
             self.portions.pop_front();
@@ -224,6 +237,7 @@ impl<D: Disk> Sealed<D> {
             {
                 let range = portion.streams.range(span.stream, &span.groups);
                 self.in_flight.push(Reading::new(Arc::clone(&portion.handle), &range, span));
+                self.is_unsent = true;
             }
         }
     }
@@ -242,6 +256,8 @@ impl<D: Disk> Sealed<D> {
             let Some(brought) = self.in_flight.next().await else {
                 unreachable!("what is waited for is in flight")
             };
+            // Whoever waits sends all that was begun.
+            self.is_unsent = false;
             self.take(reader, brought);
         }
     }
@@ -261,6 +277,20 @@ impl<D: Disk> Sealed<D> {
             if matches!(block, Block::Coming) {
                 *block = taken.map_or_else(Block::Failed, Block::Here);
             }
+        }
+    }
+
+    /// Gives the disk time where reads have been begun or may be done, so that it reads while rows are decoded: an
+    /// executor that is never left without a task neither sends requests nor sees that they are done.
+    async fn send(&mut self, reader: &Reader<D>) {
+        let disk = &reader.holdings.shared.disk;
+        if self.decoded_bytes >= DECODED_BYTES_MAX && !self.in_flight.is_empty() {
+            self.decoded_bytes = 0;
+            disk.submit().await;
+        }
+        self.go_on(reader).await;
+        if std::mem::take(&mut self.is_unsent) {
+            disk.submit().await;
         }
     }
 
