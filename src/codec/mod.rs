@@ -2,9 +2,10 @@
 //!
 //! In raw files they stand as they are ([`raw`]). In sealed segments the values of up to 16,384 rows of a column are a
 //! [`block`], in vectors of 1,024 that are decoded each alone: `choose` finds the codec, and below it are, each in
-//! terms of the next, `dictionary`, `decimals` and `split` (floats), `numbers` (lines and differences), `frame`
-//! (bases and patches), and `pack` (bits in lanes). They work on values as `fixed` makes bits of them. Values of any
-//! length are [`mod@bytes`]: such numbers, and data in frames (`data`), of which `entries` finds the few different ones.
+//! terms of the next, `dictionary`, `decimals` and `split` (floats), `numbers` (lines and differences, summed up by
+//! `sums`), `frame` (bases and patches), and `pack` (bits in lanes). They work on values as `fixed` makes bits of them.
+//! Values of any length are [`mod@bytes`]: such numbers, and data in frames (`data`), of which `entries` finds the few
+//! different ones.
 //! What is to be dense ([`Tier`]) may be a page of `pco` instead.
 //!
 //! Bytes to decode may be anybody's: they are refused with a reason, never a panic, and cost no more than a block.
@@ -26,6 +27,7 @@ mod parts;
 mod pco;
 pub(crate) mod raw;
 mod split;
+mod sums;
 
 /// Rows of a vector; the last one of a block may have fewer.
 pub(crate) const VECTOR: usize = 1024;

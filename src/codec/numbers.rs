@@ -7,6 +7,7 @@
 
 use super::frame::{self, Content, Frame, Head};
 use super::parts::Parts;
+use super::sums::{sum_up, sum_up_short};
 use super::{VECTOR, pack};
 
 const VALUES: u8 = 1;
@@ -111,33 +112,13 @@ pub(super) fn encode(numbers: &[u64], bytes: &mut Vec<u8>) {
     frame::encode(&content, bytes);
 }
 
-/// Adds the line. This and the next loop stand apart, so that they are compiled well wherever they are called.
+/// Adds the line. It stands apart, so that it is compiled well wherever it is called.
 #[inline(never)]
 fn raise(slope: u64, numbers: &mut [u64; VECTOR]) {
     let mut height = 0_u64;
     for number in numbers {
         *number = number.wrapping_add(height >> SLOPE_SHIFT);
         height = height.wrapping_add(slope);
-    }
-}
-
-/// Each number becomes the sum of all up to it.
-#[inline(never)]
-fn sum_up(numbers: &mut [u64; VECTOR]) {
-    let mut sum = 0_u64;
-    for number in numbers {
-        sum = sum.wrapping_add(*number);
-        *number = sum;
-    }
-}
-
-/// The same of short ones.
-#[inline(never)]
-fn sum_up_short(numbers: &mut [u32; VECTOR]) {
-    let mut sum = 0_u32;
-    for number in numbers {
-        sum = sum.wrapping_add(*number);
-        *number = sum;
     }
 }
 
