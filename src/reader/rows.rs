@@ -243,8 +243,9 @@ impl Streams {
     ) -> Result<(Range<u64>, Rows)> {
         let first = self.opened.directory.rows_of(group).start;
         let place = |row: u64| usize::try_from(row - first).unwrap_or(usize::MAX);
-        let texts = Texts { holdings, streams: self, group, blocks };
-        let within = texts.shorten(place(rows.start)..place(rows.end), ask, scratch).await?;
+        let within = place(rows.start)..place(rows.end);
+        let texts = Texts::load(holdings, self, group, blocks, &within).await?;
+        let within = texts.shorten(within, ask, scratch)?;
         let damaged = |malformed: Malformed| malformed.at(&self.opened.segment.path(&holdings.shared.dir));
         let (passing, decoded) = self.passing(group, &within, blocks, scratch).map_err(damaged)?;
         let rows = first + within.start as u64..first + within.end as u64;
@@ -286,7 +287,8 @@ impl Streams {
         let mut blocks = vec![None; self.all.len()];
         blocks[column.data] = self.block(holdings, column.data, group).await?;
         let row = usize::try_from(row - self.opened.directory.rows_of(group).start).unwrap_or(usize::MAX);
-        Texts { holdings, streams: self, group, blocks: &blocks }.part(column, row, part, check).await
+        let texts = Texts::load(holdings, self, group, &blocks, &(row..row + 1)).await?;
+        texts.part(column, row, part, check).await
     }
 
     fn passing(

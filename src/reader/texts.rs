@@ -4,6 +4,7 @@
 //! Not here: what a block's bytes mean (`codec::bytes`), other columns (`rows`).
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,28 +20,48 @@ use crate::error::{Error, Malformed, Result};
 
 /// The columns of bytes and text in a row group.
 pub(super) struct Texts<'a, D: Disk> {
-    pub(super) holdings: &'a Holdings<D>,
-    pub(super) streams: &'a Streams,
-    pub(super) group: usize,
-    pub(super) blocks: &'a [Option<Arc<Encoded>>],
+    holdings: &'a Holdings<D>,
+    streams: &'a Streams,
+    group: usize,
+    blocks: &'a [Option<Arc<Encoded>>],
+    /// Of each column's stream: the vectors of the rows that were asked for, and where in the block they begin.
+    vectors: HashMap<usize, (u64, Cow<'a, [u8]>)>,
 }
 
-impl<D: Disk> Texts<'_, D> {
+impl<'a, D: Disk> Texts<'a, D> {
+    /// Brings what says where the values of `rows` are.
+    pub(super) async fn load(
+        holdings: &'a Holdings<D>,
+        streams: &'a Streams,
+        group: usize,
+        blocks: &'a [Option<Arc<Encoded>>],
+        rows: &Range<usize>,
+    ) -> Result<Self> {
+        let mut vectors = HashMap::new();
+        for column in streams.columns.iter().filter(|column| column.kind.width().is_none()) {
+            if let Some(Encoded::Bytes(block)) = blocks[column.data].as_deref() {
+                let range = block.head().vectors(rows);
+                let bytes = holdings.pieces(&streams.opened, block, &range).await?;
+                vectors.insert(column.data, (range.start, bytes));
+            }
+        }
+        Ok(Self { holdings, streams, group, blocks, vectors })
+    }
+
     /// So many of the rows that their values are not more than what is asked for, one at least.
-    pub(super) async fn shorten(
+    pub(super) fn shorten(
         &self,
         mut rows: Range<usize>,
         ask: Ask,
         scratch: &mut Scratch,
     ) -> Result<Range<usize>> {
-        let of_bytes = |column: &&Chosen| column.kind.width().is_none();
-        if ask.bytes_max == u64::MAX || !self.streams.columns.iter().any(|column| of_bytes(&column)) {
+        if ask.bytes_max == u64::MAX || self.vectors.is_empty() {
             return Ok(rows);
         }
         loop {
             let mut bytes = 0;
-            for column in self.streams.columns.iter().filter(of_bytes) {
-                bytes += self.locate(column, &rows, scratch).await?.map_or(0, |located| located.bytes());
+            for column in &self.streams.columns {
+                bytes += self.locate(column, &rows, scratch)?.map_or(0, |located| located.bytes());
             }
             if bytes <= ask.bytes_max || rows.len() <= 1 {
                 return Ok(rows);
@@ -67,7 +88,7 @@ impl<D: Disk> Texts<'_, D> {
                 _ => (0..0, None),
             },
         };
-        let runs = match self.locate(column, &rows, scratch).await? {
+        let runs = match self.locate(column, &rows, scratch)? {
             Some(located) => self.decode(column, &located).await?,
             None => Runs { bounds: vec![0; rows.len() + 1], data: Vec::new() },
         };
@@ -91,7 +112,7 @@ impl<D: Disk> Texts<'_, D> {
         part: &Range<u64>,
         check: impl FnOnce(u64) -> Result<()>,
     ) -> Result<Vec<u8>> {
-        let Some(located) = self.locate(column, &(row..row + 1), &mut Scratch::default()).await? else {
+        let Some(located) = self.locate(column, &(row..row + 1), &mut Scratch::default())? else {
             check(0)?;
             return Ok(Vec::new());
         };
@@ -99,17 +120,15 @@ impl<D: Disk> Texts<'_, D> {
         Ok(self.decode(column, &located.part(part)).await?.data)
     }
 
-    /// Where the values of rows are; nowhere if there is no block, since all of them are null.
-    async fn locate(
-        &self,
-        column: &Chosen,
-        rows: &Range<usize>,
-        scratch: &mut Scratch,
-    ) -> Result<Option<Located>> {
+    /// Where the values of rows are, which are among those that were asked for; nowhere if there is no block, since all of
+    /// them are null.
+    fn locate(&self, column: &Chosen, rows: &Range<usize>, scratch: &mut Scratch) -> Result<Option<Located>> {
         let Some(Encoded::Bytes(block)) = self.blocks[column.data].as_deref() else { return Ok(None) };
+        let Some((start, bytes)) = self.vectors.get(&column.data) else { return Ok(None) };
         let range = block.head().vectors(rows);
-        let bytes = self.holdings.pieces(&self.streams.opened, block, &range).await?;
-        block.head().locate(rows, &bytes, scratch).map(Some).map_err(|malformed| self.damaged(malformed))
+        let place = |at: u64| usize::try_from(at.saturating_sub(*start)).unwrap_or(usize::MAX);
+        let bytes = &bytes[place(range.start)..place(range.end)];
+        block.head().locate(rows, bytes, scratch).map(Some).map_err(|malformed| self.damaged(malformed))
     }
 
     async fn decode(&self, column: &Chosen, located: &Located) -> Result<Runs> {

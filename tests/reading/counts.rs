@@ -1,7 +1,7 @@
 //! How much is read, and how many reads are in flight.
 
 use tidelog::disk::sim::{Counts, SimDisk};
-use tidelog::{Column, ColumnId, Kind, Options, Schema, Seek, Slice, Values};
+use tidelog::{Column, ColumnId, Kind, Maintain, Maintained, Options, Schema, Seek, Slice, Values};
 
 use crate::world::{Cell, World, calm_disk, collect, rows_of};
 
@@ -178,6 +178,35 @@ fn several_reads_are_in_flight_and_never_too_many() {
         let parts: Vec<Slice> = Vec::new();
         assert!(world.run(world.store().reader().slices(&at, ColumnId(0), &parts)).is_err());
     }
+}
+
+/// The ends of values in a large block of bytes are read once for each batch, however often it is halved.
+#[test]
+fn a_batch_that_is_cut_short_reads_where_its_values_end_once() {
+    const ROWS: u64 = 1024;
+    let schema = Schema::new([Column::new("blob", Kind::Bytes)]).unwrap();
+    let options = Options::default().segment_rows(ROWS).memory_bytes(1 << 30).segment_bytes(1 << 30);
+    let mut world = World::new(calm_disk(1), schema, options);
+    for key in 0..2 * ROWS {
+        let mut bytes = vec![0; 33 << 10];
+        world.random.fill(&mut bytes);
+        world.writer.pending().append(key, &[tidelog::Value::Bytes(&bytes)]).unwrap();
+        if key % 256 == 255 {
+            world.flush();
+        }
+    }
+    let sealed = world.run(world.store().maintain(Maintain::Seal)).unwrap();
+    assert!(matches!(sealed, Maintained::Sealed { .. }), "{sealed:?}");
+    world.checkpoint();
+    let (at, reader) = (world.store().snapshot(), world.store().reader());
+    // The directory, the entries and the block's head.
+    world.run(reader.values(&at, 0, &[])).unwrap();
+    let mut scan = reader.scan(&at, ..).rows(0..ROWS).without_keys();
+    let (batch, counts) = counted(&world, scan.next());
+    let rows = batch.unwrap().unwrap().len() as u64;
+    assert!(rows < ROWS / 2 + 1, "{rows} rows of 33 KiB are within 16 MiB");
+    // Besides the data, in reads of 1 MiB: the head, and where values end.
+    assert!(counts.reads <= (rows * (33 << 10)).div_ceil(1 << 20) + 2, "{rows} rows, {counts:?}");
 }
 
 #[test]
