@@ -20,7 +20,7 @@ use crate::disk::{Disk, Exact, File, PAGE, ReadExact, TRANSFER_BYTES_MAX, read_e
 use crate::error::{Error, Malformed, Result};
 use crate::format::block::{BlockPlace, SealedBlock};
 use crate::format::bytes::SealedBytes;
-use crate::format::entries::Entries;
+use crate::format::entries::{Coded, Entries};
 use crate::format::segment::{Directory, Home, Shape, directory_bytes};
 use crate::format::{StoreId, crc32c};
 use crate::segment::SealedSegment;
@@ -100,15 +100,17 @@ impl EncodedFixed {
     fn verified(
         bytes: &[u8],
         shape: Shape,
+        coded: Coded,
         rows: usize,
         place: BlockPlace,
         store: &StoreId,
     ) -> Result<Self, Malformed> {
         let block = SealedBlock::parse(bytes, shape.kind(), rows, place, store)?;
-        if block.bytes() != bytes.len() {
-            let what = "a block is not as long as the index says";
+        if block.bytes() != bytes.len() || block.head_bytes() != coded.head_bytes as usize {
+            let what = "a block or its head is not as long as the index says";
             return Err(Malformed::new(place.offset, what));
         }
+        check_codec(coded, block.block().tag(), place)?;
         for index in 0..block.block().pieces() {
             block.verify(index, &bytes[block.piece(index)])?;
         }
@@ -147,14 +149,15 @@ impl EncodedBytes {
     /// Verifies what was read of a block that begins at `place` and has `len` bytes: all of it, or its head.
     fn verified(
         bytes: &[u8],
-        head_bytes: u32,
+        coded: Coded,
         rows: usize,
         len: u64,
         place: BlockPlace,
         store: &StoreId,
     ) -> Result<Self, Malformed> {
-        let head = bytes.len().saturating_sub(head_bytes as usize);
+        let head = bytes.len().saturating_sub(coded.head_bytes as usize);
         let block = SealedBytes::parse(&bytes[head..], rows, len, place, store)?;
+        check_codec(coded, block.block().tag(), place)?;
         let is_whole = bytes.len() as u64 == len;
         if is_whole {
             block.verify(&(0..head as u64), &bytes[..head])?;
@@ -165,6 +168,15 @@ impl EncodedBytes {
     pub(crate) fn head(&self) -> &BytesBlock {
         self.block.block()
     }
+}
+
+/// That a block is encoded as the index says.
+fn check_codec(coded: Coded, tag: u8, place: BlockPlace) -> Result<(), Malformed> {
+    if coded.codec == tag {
+        return Ok(());
+    }
+    let what = format!("a block has codec {tag}, the index says {}", coded.codec);
+    Err(Malformed::new(place.offset, what))
 }
 
 impl Opened {
@@ -295,11 +307,16 @@ impl<D: Disk> Holdings<D> {
         let place = BlockPlace { segment, offset: range.start };
         let Home { store, .. } = opened.home(self);
         let encoded = match (entries.shape(), entries.get(group).block) {
+            (_, None) => {
+                Err(Malformed::new(range.start, "the index has no block here, and there must be one"))
+            }
             (Shape::Bytes(_), Some(coded)) => {
                 let len = range.end - range.start;
-                EncodedBytes::verified(bytes, coded.head_bytes, rows, len, place, store).map(Encoded::Bytes)
+                EncodedBytes::verified(bytes, coded, rows, len, place, store).map(Encoded::Bytes)
             }
-            (shape, _) => EncodedFixed::verified(bytes, shape, rows, place, store).map(Encoded::Fixed),
+            (shape, Some(coded)) => {
+                EncodedFixed::verified(bytes, shape, coded, rows, place, store).map(Encoded::Fixed)
+            }
         };
         let encoded = encoded.map_err(|malformed| malformed.at(&opened.segment.path(&self.shared.dir)))?;
         let encoded = Arc::new(encoded);
@@ -389,5 +406,34 @@ impl<F: File, T: Unpin> Future for Reading<F, T> {
         let start = this.range.start;
         let bytes = read.map_err(|error| refused("read", this.handle.path(), start, error));
         Poll::Ready(Brought { start, whose, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Tier;
+    use crate::format::block;
+    use crate::schema::Kind;
+
+    #[test]
+    fn a_block_that_is_not_as_the_index_says_is_refused() {
+        let (place, store, values) = (BlockPlace { segment: 1, offset: 8192 }, [7; 16], [3_u64, 1, 4]);
+        let bytes = block::encode(&values, Tier::Fast, place, &store);
+        let sealed = SealedBlock::parse(&bytes, Kind::U64, 3, place, &store).unwrap();
+        let true_one =
+            Coded { head_bytes: u32::try_from(sealed.head_bytes()).unwrap(), codec: sealed.block().tag() };
+        let shape = Shape::Numbers(Kind::U64);
+        let verified = |coded| EncodedFixed::verified(&bytes, shape, coded, 3, place, &store);
+        assert!(verified(true_one).is_ok());
+        let others = [
+            Coded { codec: true_one.codec + 1, ..true_one },
+            Coded { codec: 0, ..true_one },
+            Coded { head_bytes: true_one.head_bytes - 1, ..true_one },
+        ];
+        for other in others {
+            let refused = verified(other).expect_err("the index says something else");
+            assert_eq!(refused.offset, 8192, "{}", refused.what);
+        }
     }
 }
