@@ -33,9 +33,9 @@ pub(crate) struct Bench {
     /// Rows of the large ingest
     #[arg(long, value_name = "N", default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     rows: u64,
-    /// Only this figure
-    #[arg(long, value_name = "NAME", value_parser = FIGURES)]
-    only: Option<String>,
+    /// Only this figure, or these: NAME,NAME
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = FIGURES)]
+    only: Vec<String>,
     /// Print one object with stable names
     #[arg(long)]
     json: bool,
@@ -45,7 +45,7 @@ pub(crate) struct Bench {
 }
 
 /// What `--only` takes.
-const FIGURES: [&str; 11] = [
+const FIGURES: [&str; 12] = [
     "append_1",
     "batch_1000",
     "batch_65536",
@@ -57,6 +57,7 @@ const FIGURES: [&str; 11] = [
     "get_warm",
     "agg",
     "open",
+    "irregular",
 ];
 
 /// Those that are measured on one sealed store.
@@ -65,6 +66,20 @@ const SEALED: [&str; 7] = ["ingest_sealed", "scan_cold", "scan_warm", "get_cold"
 impl Bench {
     pub(crate) fn run(self, engine: Engine) -> Result<()> {
         engine.run(Measure { request: self, engine })
+    }
+}
+
+/// Which figures were asked for.
+#[derive(Clone, Copy)]
+struct Only<'a>(&'a [String]);
+
+impl Only<'_> {
+    fn wants(self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|only| only == name)
+    }
+
+    fn wants_any(self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.wants(name))
     }
 }
 
@@ -90,26 +105,31 @@ async fn measure<D: Disk>(disk: D, engine: Engine, request: &Bench) -> Result<Ma
     let floor = Written::new(dir.path(), if request.quick { 256 << 20 } else { 4 << 30 })?;
     let bench = Figures::new(disk, dir.path(), &floor, request.rows, request.quick);
     let mut report = Report::default();
-    let wanted = |name: &str| request.only.as_deref().is_none_or(|only| only == name);
-    if wanted("append_1") {
+    let only = Only(&request.only);
+    if only.wants("append_1") {
         say(format_args!("append_1: one durable row"));
         bench.append_1(&mut report).await?;
     }
-    if wanted("batch_1000") {
+    if only.wants("batch_1000") {
         say(format_args!("batch_1000: durable batches"));
         bench.batch_1000(&mut report).await?;
     }
-    if wanted("group_64") {
+    if only.wants("group_64") {
         say(format_args!("group_64: 64 callers"));
         bench.group_64(&mut report).await?;
     }
-    if wanted("batch_65536") {
+    if only.wants("batch_65536") {
         say(format_args!("batch_65536: {} rows", request.rows));
         bench.batches(&mut report).await?;
     }
-    if SEALED.into_iter().any(wanted) {
+    if only.wants_any(&SEALED) {
         say(format_args!("{}: {} rows", SEALED.join(", "), request.rows));
-        bench.sealed(&mut report, engine).await?;
+        bench.sealed(&mut report, engine, only).await?;
+    }
+    let mut irregular = Report::default();
+    if only.wants("irregular") {
+        say(format_args!("irregular: {} rows whose keys are not evenly spaced", request.rows));
+        bench.irregular(&mut irregular, engine).await?;
     }
     if let Some(bytes) = machine::peak_memory_bytes() {
         say(format_args!("most memory at once: {} MB", bytes / 1_000_000));
@@ -119,5 +139,10 @@ async fn measure<D: Disk>(disk: D, engine: Engine, request: &Bench) -> Result<Ma
     facts.insert("columns".to_owned(), 4.into());
     facts.insert("engine".to_owned(), engine.name().into());
     facts.extend(machine::facts(dir.path()));
-    Ok(report.json(facts))
+    let mut all = report.json(facts);
+    let irregular = irregular.json(Map::new());
+    if !irregular.is_empty() {
+        all.insert("irregular".to_owned(), Value::Object(irregular));
+    }
+    Ok(all)
 }

@@ -1,6 +1,7 @@
 //! The bench set: the same rows on every machine, from one seed.
 //!
-//! Keys 1 ms apart in nanoseconds; a and b walk from 100 and 50 in normal steps of 0.01, rounded to 2 decimals;
+//! Keys 1 ms apart in nanoseconds, or in its irregular twin 1 ms on average, as events that do not know of each other
+//! are (Poisson); a and b walk from 100 and 50 in normal steps of 0.01, rounded to 2 decimals;
 //! c is 0..999 as a float; d is 0..100 with 1 decimal.
 //!
 //! Not here: what is measured with it.
@@ -11,10 +12,19 @@ use tidelog::{Column, KeyUnit, Kind, Result, Schema, Values};
 const FIRST_KEY: u64 = 1_700_000_000_000_000_000;
 const STEP: u64 = 1_000_000;
 
+/// How far keys are apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gaps {
+    Even,
+    Poisson,
+}
+
 /// Makes the rows, front to back.
 pub(crate) struct Rows {
     random: SplitMix64,
-    next: u64,
+    /// Of gaps: the values are those of the other twin.
+    gaps: Option<SplitMix64>,
+    key: u64,
     a: f64,
     b: f64,
 }
@@ -41,11 +51,22 @@ pub(crate) fn schema() -> Result<Schema> {
 
 impl Rows {
     /// From the beginning.
-    pub(crate) fn new() -> Self {
-        Self { random: SplitMix64(1), next: 0, a: 100.0, b: 50.0 }
+    pub(crate) fn new(gaps: Gaps) -> Self {
+        let gaps = (gaps == Gaps::Poisson).then_some(SplitMix64(2));
+        Self { random: SplitMix64(1), gaps, key: FIRST_KEY, a: 100.0, b: 50.0 }
     }
 
-    /// The first key, and the step to the next.
+    /// From one key to the next.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below 2^53, above zero")]
+    #[expect(clippy::cast_precision_loss, reason = "a step is exact")]
+    fn gap(&mut self) -> u64 {
+        match &mut self.gaps {
+            None => STEP,
+            Some(random) => (-random.fraction().ln() * STEP as f64).round() as u64,
+        }
+    }
+
+    /// The first key, and the step to the next where gaps are even.
     pub(crate) fn keys() -> (u64, u64) {
         (FIRST_KEY, STEP)
     }
@@ -55,8 +76,8 @@ impl Rows {
         batch.keys.clear();
         batch.columns.iter_mut().for_each(Vec::clear);
         for _ in 0..count {
-            batch.keys.push(FIRST_KEY + self.next * STEP);
-            self.next += 1;
+            batch.keys.push(self.key);
+            self.key += self.gap();
             let (x, y) = self.random.normals();
             self.a += x * 0.01;
             self.b += y * 0.01;

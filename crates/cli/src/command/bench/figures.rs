@@ -5,15 +5,19 @@
 //!
 //! Not here: the floors (`floors`), the words (`report`).
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tidelog::disk::{Disk, PAGE};
-use tidelog::{Appender, Column, ColumnId, Kind, Options, Reader, Schema, Snapshot, Store, Value, Writer};
+use tidelog::{
+    Appender, Column, ColumnId, Kind, Maintain, Maintained, Options, Reader, Schema, Snapshot, Store, Value,
+    Writer,
+};
 
-use super::data::{Batch, Rows, schema};
+use super::data::{Batch, Gaps, Rows, schema};
 use super::floors::Written;
 use super::report::{self, Report, median, quantile, spread};
 use crate::machine;
@@ -89,7 +93,7 @@ impl<'a, D: Disk> Figures<'a, D> {
     pub(crate) async fn batch_1000(&self, report: &mut Report) -> Result<()> {
         const SAMPLES: u64 = 50;
         let mut writer = self.writer("batch_1000").await?;
-        let (mut rows, mut batch) = (Rows::new(), Batch::default());
+        let (mut rows, mut batch) = (Rows::new(Gaps::Even), Batch::default());
         // Five raw files of 8 bytes a row, and the header.
         let record = (1000 * 5 * 8 + 500_usize).next_multiple_of(PAGE);
         let (mut ours, mut ratios) = (Vec::new(), Vec::new());
@@ -114,16 +118,19 @@ impl<'a, D: Disk> Figures<'a, D> {
         Ok(())
     }
 
-    /// Durable batches of 65,536 rows into fresh space, in a plain loop.
+    /// Durable batches of 65,536 rows in a plain loop: into fresh space, and into slots whose rows have been sealed.
     pub(crate) async fn batches(&self, report: &mut Report) -> Result<()> {
         const BATCH: usize = 65_536;
         const AT_ONCE: usize = 16;
+        // Together with that, one segment: a round writes to one slot.
         const BETWEEN_FLOORS: usize = 4;
         let mut writer = self.writer("batches").await?;
-        let mut rows = Rows::new();
+        let store = writer.store();
+        let mut rows = Rows::new(Gaps::Even);
         // Made before they are timed: a pause for making rows between two commits lets the disk fall asleep.
         let mut made: Vec<Batch> = (0..AT_ONCE).map(|_| Batch::default()).collect();
-        let (mut ours, mut ratios, mut floors) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ours, mut floors) = (Vec::new(), Vec::new());
+        let (mut used, mut fresh, mut reused) = (BTreeSet::new(), Vec::new(), Vec::new());
         let (mut sum, mut done) = (0.0, 0);
         while done < self.rows {
             let floor_before = self.floor.write_rate(256 << 20)?;
@@ -147,13 +154,20 @@ impl<'a, D: Disk> Figures<'a, D> {
             }
             let floor = f64::midpoint(floor_before, self.floor.write_rate(256 << 20)?);
             floors.push(floor);
+            let slot = store.stats().segments.last().and_then(|segment| segment.slot);
+            let ratios = if used.insert(slot) { &mut fresh } else { &mut reused };
             ratios.push(bytes / time / floor);
+            while store.maintain(Maintain::Seal).await? != Maintained::Nothing {
+                // What has been sealed is published, and its slot is free.
+                writer.checkpoint().await?;
+            }
         }
         let all = total(&ours);
         report.put("floor", "write_mb_s", median(&floors) / 1e6);
         report.put("batch_65536", "rows_s", report::whole(done) / all);
         report.put("batch_65536", "mb_s", report::whole(done) * 40.0 / all / 1e6);
-        report.put("batch_65536", "fresh_ratio", median(&ratios));
+        report.put("batch_65536", "ratio", median(&reused));
+        report.put("batch_65536", "fresh_ratio", median(&fresh));
         report.commits(&ours);
         report.put("batch_65536", "longest_ms", quantile(&ours, 1.0) * 1e3);
         writer.close().await?;
@@ -164,7 +178,8 @@ impl<'a, D: Disk> Figures<'a, D> {
     async fn check(&self, name: &str, rows: u64, sum: f64) -> Result<()> {
         let store = Store::follow_on(self.disk.clone(), self.dir.join(name), Options::default()).await?;
         let reader = store.reader();
-        let (found, total) = scan(&reader, &store.snapshot(), &[ColumnId(0)], u64::MAX).await?;
+        let (found, total) =
+            scan(&reader, &store.snapshot(), &[ColumnId(0)], Keys::Unwanted, u64::MAX).await?;
         let off = (total - sum).abs() / sum.abs();
         ensure!(found == rows && off < 1e-9, "{name}: {found} rows of {rows}, sum {total} for {sum}");
         Ok(())
@@ -205,14 +220,23 @@ impl<'a, D: Disk> Figures<'a, D> {
     }
 }
 
+/// Whether a scan reads keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keys {
+    Wanted,
+    Unwanted,
+}
+
 /// Rows of a scan of these columns over the first `rows_max` rows, and the sum of the first column.
 pub(super) async fn scan<D: Disk>(
     reader: &Reader<D>,
     at: &Snapshot,
     columns: &[ColumnId],
+    keys: Keys,
     rows_max: u64,
 ) -> Result<(u64, f64)> {
-    let mut scan = reader.scan(at, ..).rows(0..rows_max).columns(columns).without_keys();
+    let scan = reader.scan(at, ..).rows(0..rows_max).columns(columns);
+    let mut scan = if keys == Keys::Wanted { scan } else { scan.without_keys() };
     let (mut rows, mut sum) = (0, 0.0);
     while let Some(batch) = scan.next().await? {
         rows += batch.len() as u64;

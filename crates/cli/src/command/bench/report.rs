@@ -67,20 +67,20 @@ impl Report {
 
 /// The same object, a line for each value.
 pub(crate) fn text(report: &Map<String, Value>) -> String {
-    let line = |name: &str, value: &Value| {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        format!("{name:<34}{value:>16}\n")
-    };
     let mut text = String::new();
-    for (name, value) in report {
+    lines("", report, &mut text);
+    text
+}
+
+fn lines(group: &str, figures: &Map<String, Value>, text: &mut String) {
+    for (name, value) in figures {
+        let name = if group.is_empty() { name.clone() } else { format!("{group} {name}") };
         match value {
-            Value::Object(figures) => {
-                figures.iter().for_each(|(figure, value)| text += &line(&format!("{name} {figure}"), value));
-            }
-            value => text += &line(name, value),
+            Value::Object(figures) => lines(&name, figures, text),
+            Value::String(word) => *text += &format!("{name:<38}{word:>16}\n"),
+            value => *text += &format!("{name:<38}{:>16}\n", value.to_string()),
         }
     }
-    text
 }
 
 /// Rounded as far as it means something; none where there is no figure.

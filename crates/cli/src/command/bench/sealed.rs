@@ -15,8 +15,9 @@ use anyhow::{Result, bail, ensure};
 use tidelog::disk::{Disk, PAGE};
 use tidelog::{ColumnId, Maintain, Maintained, Options, Reader, Seek, SegmentState, Snapshot, Store, Writer};
 
-use super::data::{Batch, Rows, SplitMix64, schema};
-use super::figures::{Figures, scan};
+use super::Only;
+use super::data::{Batch, Gaps, Rows, SplitMix64, schema};
+use super::figures::{Figures, Keys, scan};
 use super::report::{Report, median, quantile, whole};
 use crate::disk::Engine;
 use crate::exit::say;
@@ -33,7 +34,7 @@ const CACHE_BYTES: u64 = 1 << 30;
 
 /// What was written, to be compared with what is read.
 struct Written {
-    store: String,
+    store: &'static str,
     rows: u64,
     /// Rows of sealed segments: the first ones.
     sealed: u64,
@@ -44,28 +45,47 @@ struct Written {
 }
 
 impl<D: Disk> Figures<'_, D> {
-    pub(super) async fn sealed(&self, report: &mut Report, engine: Engine) -> Result<()> {
-        let written = self.ingest_sealed(report, engine).await?;
-        self.open(report, &written).await?;
+    pub(super) async fn sealed(&self, report: &mut Report, engine: Engine, only: Only<'_>) -> Result<()> {
+        let written = self.ingest_sealed(report, engine, Gaps::Even).await?;
+        if only.wants("open") {
+            self.open(report, &written).await?;
+        }
         if written.sealed == 0 {
             say(format_args!("no rows are sealed: that takes {} at least", 2 * BATCH));
             return Ok(());
         }
-        self.scans(report, &written).await?;
-        self.lookups(report, &written).await?;
-        self.aggregates(report, &written).await
+        if only.wants_any(&["scan_cold", "scan_warm"]) {
+            self.scans(report, &written, Keys::Unwanted).await?;
+        }
+        if only.wants_any(&["get_cold", "get_warm"]) {
+            self.lookups(report, &written).await?;
+        }
+        if only.wants("agg") {
+            self.aggregates(report, &written).await?;
+        }
+        Ok(())
+    }
+
+    /// The twin whose keys are not evenly spaced, which is scanned with its keys.
+    pub(super) async fn irregular(&self, report: &mut Report, engine: Engine) -> Result<()> {
+        let written = self.ingest_sealed(report, engine, Gaps::Poisson).await?;
+        match written.sealed {
+            0 => Ok(()),
+            _ => self.scans(report, &written, Keys::Wanted).await,
+        }
     }
 
     /// Durable batches until all finished segments are sealed: commits on this core, sealing on another.
-    async fn ingest_sealed(&self, report: &mut Report, engine: Engine) -> Result<Written> {
+    async fn ingest_sealed(&self, report: &mut Report, engine: Engine, gaps: Gaps) -> Result<Written> {
         // Of few rows some are sealed too.
         let segment_rows = (self.rows / 3).clamp(BATCH as u64, 4 << 20);
         let options = Options::default().segment_rows(segment_rows);
+        let name = if gaps == Gaps::Even { "sealed" } else { "irregular" };
         let mut writer =
-            Writer::create_on(self.disk.clone(), self.dir.join("sealed"), schema()?, options).await?;
+            Writer::create_on(self.disk.clone(), self.dir.join(name), schema()?, options).await?;
         let store = writer.store();
         let sealer = Sealer::start(store.clone(), engine);
-        let mut rows = Rows::new();
+        let mut rows = Rows::new(gaps);
         let mut made: Vec<Batch> = (0..AT_ONCE).map(|_| Batch::default()).collect();
         let (mut sum, mut done, mut time) = (0.0, 0, Duration::ZERO);
         // Of the rows up to each batch's end: a segment ends with a batch.
@@ -107,8 +127,7 @@ impl<D: Disk> Figures<'_, D> {
             report.put("ingest_sealed", "device_bytes_per_row", whole(device) / whole(done));
         }
         let (first_key, step) = Rows::keys();
-        let store = "sealed".to_owned();
-        Ok(Written { store, rows: done, sealed: sealed_rows, sum, first_key, step })
+        Ok(Written { store: name, rows: done, sealed: sealed_rows, sum, first_key, step })
     }
 
     async fn open(&self, report: &mut Report, written: &Written) -> Result<()> {
@@ -116,7 +135,7 @@ impl<D: Disk> Figures<'_, D> {
         for _ in 0..9 {
             let start = Instant::now();
             let writer =
-                Writer::open_on(self.disk.clone(), self.dir.join(&written.store), Options::default()).await?;
+                Writer::open_on(self.disk.clone(), self.dir.join(written.store), Options::default()).await?;
             times.push(start.elapsed());
             ensure!(writer.store().rows() == written.rows, "open: {} rows", writer.store().rows());
             writer.close().await?;
@@ -128,12 +147,13 @@ impl<D: Disk> Figures<'_, D> {
 
     async fn follow(&self, written: &Written, cache_bytes: u64) -> Result<(Store<D>, Snapshot)> {
         let options = Options::default().cache_bytes(cache_bytes);
-        let store = Store::follow_on(self.disk.clone(), self.dir.join(&written.store), options).await?;
+        let store = Store::follow_on(self.disk.clone(), self.dir.join(written.store), options).await?;
         let snapshot = store.snapshot();
         Ok((store, snapshot))
     }
 
-    async fn scans(&self, report: &mut Report, written: &Written) -> Result<()> {
+    /// Warm scans of column a and of all, then cold ones of all.
+    async fn scans(&self, report: &mut Report, written: &Written, keys: Keys) -> Result<()> {
         let (store, snapshot) = self.follow(written, CACHE_BYTES).await?;
         let stored = whole(store.stats().sealed_bytes);
         let sealed = written.sealed;
@@ -142,15 +162,19 @@ impl<D: Disk> Figures<'_, D> {
             ensure!(rows == sealed && off < 1e-9, "a scan: {rows} rows of {sealed}, sum {sum}");
             Ok(())
         };
+        let values = |columns: &[ColumnId]| {
+            let a_row = columns.len() as u64 + u64::from(keys == Keys::Wanted);
+            whole(sealed) * whole(a_row)
+        };
         let (warm, mut rates) = (store.reader(), Vec::new());
-        check(scan(&warm, &snapshot, &ALL, sealed).await?)?;
+        check(scan(&warm, &snapshot, &ALL, keys, sealed).await?)?;
         for columns in [&ALL[..1], &ALL] {
             rates.clear();
             let started = Instant::now();
             while started.elapsed() < self.time || rates.is_empty() {
                 let start = Instant::now();
-                check(scan(&warm, &snapshot, columns, sealed).await?)?;
-                rates.push(whole(sealed) * whole(columns.len() as u64) / start.elapsed().as_secs_f64());
+                check(scan(&warm, &snapshot, columns, keys, sealed).await?)?;
+                rates.push(values(columns) / start.elapsed().as_secs_f64());
             }
             if columns.len() == 1 {
                 report.put("scan_warm", "values_s", median(&rates));
@@ -162,10 +186,10 @@ impl<D: Disk> Figures<'_, D> {
         while started.elapsed() < self.time || rates.is_empty() {
             let before = self.floor.read_rate(256 << 20)?;
             let start = Instant::now();
-            check(scan(&store.reader(), &snapshot, &ALL, sealed).await?)?;
-            let rate = whole(sealed) * 4.0 / start.elapsed().as_secs_f64();
+            check(scan(&store.reader(), &snapshot, &ALL, keys, sealed).await?)?;
+            let rate = values(&ALL) / start.elapsed().as_secs_f64();
             let floor = f64::midpoint(before, self.floor.read_rate(256 << 20)?);
-            let limit = decode.min(floor / stored * whole(sealed) * 4.0);
+            let limit = decode.min(floor / stored * values(&ALL));
             rates.push(rate);
             floors.push(floor);
             ratios.push(rate / limit);
@@ -173,7 +197,7 @@ impl<D: Disk> Figures<'_, D> {
         report.put("floor", "read_mb_s", median(&floors) / 1e6);
         report.put("floor", "read_4k_p50_us", quantile(&self.floor.read_4k(2000)?, 0.5) * 1e6);
         report.put("scan_cold", "values_s", median(&rates));
-        report.put("scan_cold", "stored_mb_s", median(&rates) / 4.0 / whole(sealed) * stored / 1e6);
+        report.put("scan_cold", "stored_mb_s", median(&rates) / values(&ALL) * stored / 1e6);
         report.put("scan_cold", "ratio", median(&ratios));
         Ok(())
     }
@@ -226,7 +250,7 @@ impl<D: Disk> Figures<'_, D> {
         let warm = store.reader();
         warm.aggregate(&snapshot, .., A).await?;
         // The blocks at the edges of ranges too.
-        scan(&warm, &snapshot, &[A], written.sealed).await?;
+        scan(&warm, &snapshot, &[A], Keys::Unwanted, written.sealed).await?;
         let mut random = SplitMix64(9);
         let (mut times, mut cold) = (Vec::new(), Vec::new());
         for number in 0..200 {
