@@ -52,7 +52,8 @@ pub enum Maintain {
     Seal,
     /// Rewrite sealed segments: small ones that follow each other as one, of up to
     /// [`Options::compact_rows`](crate::Options::compact_rows), so that each row is rewritten no more often than segments
-    /// double; and, where `Dense` is asked for, those that are not. What is dense stays so.
+    /// double; and, where `Dense` is asked for, those that are not. What is dense stays so. Between two waits a block is
+    /// encoded, densely about 10 ms: on the writer's own core a commit may wait so long, on another one it does not.
     Compact(Tier),
 }
 
