@@ -78,6 +78,8 @@ pub enum Mutant {
     NoSegmentNameSync,
     /// Seal: what the disk holds is not compared with what was written.
     NoReadBack,
+    /// Seal: rows stay in memory to be sealed before their commit is durable.
+    StagedUncommitted,
     /// Seal: a segment that waits to be published is sealed again.
     SealedTwice,
     /// Compact: the new file has the name of an old one.

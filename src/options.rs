@@ -52,6 +52,7 @@ pub struct Options {
     pub(crate) grow_bytes: u64,
     pub(crate) grow_bytes_max: u64,
     pub(crate) cache_bytes: u64,
+    pub(crate) seal_bytes: u64,
     pub(crate) reads_in_flight: usize,
     pub(crate) durability: Durability,
 }
@@ -68,6 +69,7 @@ impl Default for Options {
             grow_bytes: 64 << 10,
             grow_bytes_max: 64 << 20,
             cache_bytes: 32 << 20,
+            seal_bytes: 64 << 20,
             reads_in_flight: 8,
             durability: Durability::Synced,
         }
@@ -134,6 +136,15 @@ impl Options {
     #[must_use]
     pub fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// Bytes of rows that stay in memory until they are encoded, and of what they are encoded to until their segment is
+    /// sealed ([`Store::maintain`](crate::Store::maintain)): 64 MiB unless told. Nothing stays while nobody seals; what
+    /// has no room, all with 0, is read again from its files.
+    #[must_use]
+    pub fn seal_bytes(mut self, bytes: u64) -> Self {
+        self.seal_bytes = bytes;
         self
     }
 

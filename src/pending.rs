@@ -223,6 +223,11 @@ impl Pending {
         &self.files
     }
 
+    /// The same, when a record holds all of it: who takes some may leave other buffers.
+    pub(crate) fn files_mut(&mut self) -> &mut [Vec<u8>] {
+        &mut self.files
+    }
+
     /// A record holds all of it: go on behind.
     pub(crate) fn committed(&mut self) {
         self.first_row += self.rows;

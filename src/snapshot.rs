@@ -126,7 +126,9 @@ impl<D: Disk> Store<D> {
 
     /// Does one piece of the work that keeps a store fast: seals the oldest segment that is finished. On any core,
     /// beside the writer, whom it hands the result: it takes effect with his next commit (that is not only buffered), sync, checkpoint or close,
-    /// and with a [`Committer`](crate::Committer) at once. Call it again until there is nothing to do.
+    /// and with a [`Committer`](crate::Committer) at once. Where no segment is finished it encodes rows of the one that is
+    /// being written, as far as they are still in memory ([`Options::seal_bytes`](crate::Options::seal_bytes)). Call it
+    /// again until there is nothing to do.
     ///
     /// One call works at a time, the others return at once. Its future may be dropped at any moment, and an error
     /// changes nothing: the segment stays as it is. While it works it keeps the store locked, also when the writer is

@@ -174,7 +174,15 @@ impl<D: Disk> Writer<D> {
             core.shared.publish_rows(pending.next_row(), pending.pending_note()); // 4
             Ok(())
         };
+        let rows = pending.first_row()..pending.next_row();
+        if mutant::is(Mutant::StagedUncommitted) {
+            let segment = self.core.active.shared.number;
+            self.core.shared.staging.take_rows(segment, rows.clone(), &mut pending.files().to_vec());
+        }
         self.core.guard("a commit", steps).await?;
+        // Those who seal have a use for what is in memory and in the files now.
+        let segment = self.core.active.shared.number;
+        self.core.shared.staging.take_rows(segment, rows, self.pending.files_mut());
         self.pending.committed();
         Ok(())
     }

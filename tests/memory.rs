@@ -1,12 +1,14 @@
-//! Memory that a scan takes: its reader's budget and little more, however large the store is.
+//! Memory that a scan takes: its reader's budget and little more, however large the store is. And what rows take that
+//! wait to be sealed.
 //!
-//! Alone in its process: every byte that is allocated is counted.
+//! Every byte that is allocated in the process is counted: one test at a time.
 //!
 //! Not here: memory of ingest (the program's tests), what is kept within the budget (`tests/reading`).
 #![expect(unsafe_code, reason = "an allocator is unsafe to write; this one passes everything on")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use futures::executor::block_on;
 use tidelog::disk::Posix;
@@ -43,6 +45,9 @@ const COLUMNS: usize = 8;
 /// All but the last 10,000 are in segments that are finished.
 const ROWS: usize = 3_510_000;
 
+/// Held by the test that counts.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A store of sealed segments that hold what no codec makes much shorter; the sum of its first column's bits.
 async fn make(dir: &std::path::Path) -> tidelog::Result<u64> {
     let columns = (0..COLUMNS).map(|column| Column::new(format!("{column}"), Kind::U64));
@@ -67,6 +72,7 @@ async fn make(dir: &std::path::Path) -> tidelog::Result<u64> {
 
 #[test]
 fn a_scan_of_200_mb_stays_within_its_budget_of_8_mib() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("store");
     let sum = block_on(make(&dir)).unwrap();
@@ -92,4 +98,43 @@ fn a_scan_of_200_mb_stays_within_its_budget_of_8_mib() {
         assert!(peak < 12 * MIB, "{peak} bytes");
         assert!(peak > 4 * MIB, "{peak} bytes: nothing was counted");
     });
+}
+
+/// Bytes in memory behind 20 MB of rows, of which none was sealed although somebody has asked once.
+async fn waiting(dir: &std::path::Path, seal_bytes: usize) -> tidelog::Result<usize> {
+    let schema = Schema::new((0..COLUMNS).map(|column| Column::new(format!("{column}"), Kind::U64)))?;
+    let options = Options::default().seal_bytes(seal_bytes as u64);
+    let mut writer = Writer::create_on(Posix::default(), dir, schema, options).await?;
+    assert_eq!(writer.store().maintain(Maintain::Seal).await?, Maintained::Nothing);
+    let (before, mut most) = (NOW.load(Ordering::Relaxed), 0);
+    for commit in 0..120 {
+        // Small and large ones.
+        let rows = if commit % 2 == 0 { 4000 } else { 500 };
+        let keys = vec![commit; rows];
+        let columns: Vec<Vec<u64>> = (0..COLUMNS as u64).map(|column| vec![column; rows]).collect();
+        let values: Vec<Values<'_>> = columns.iter().map(|column| Values::U64(column)).collect();
+        writer.pending().append_batch(&keys, &values)?;
+        drop(values);
+        drop(columns);
+        writer.commit().await?;
+        most = most.max(NOW.load(Ordering::Relaxed) - before);
+    }
+    writer.close().await?;
+    Ok(most)
+}
+
+#[test]
+fn rows_that_wait_to_be_sealed_stay_within_their_budget() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = tempfile::tempdir().unwrap();
+    let most = [0, 5 * MIB, 12 * MIB].map(|seal_bytes| {
+        let dir = dir.path().join(format!("{seal_bytes}"));
+        block_on(waiting(&dir, seal_bytes)).unwrap()
+    });
+    println!("{most:?}");
+    for (most_bytes, budget) in most[1..].iter().zip([5 * MIB, 12 * MIB]) {
+        // What the writer has anyhow is there too, and a list of what there is.
+        assert!(*most_bytes < most[0] + budget + MIB, "{most_bytes} bytes, {budget} allowed");
+        assert!(*most_bytes > budget / 2, "{most_bytes} bytes: nothing was kept");
+    }
 }

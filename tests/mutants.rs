@@ -124,6 +124,9 @@ fn cases() -> Vec<Case> {
         sealing("seal: file not synced", &[NoSegmentSync]),
         sealing("seal: directory not synced", &[NoSegmentNameSync]),
         sealing("seal: what waits to be published is sealed again", &[SealedTwice]),
+        with("seal: rows in memory that were never committed", &[StagedUncommitted], |choices| {
+            (choices.schema, choices.seals, choices.errors) = (Some(7), 25, Some((0.0, 0.3)));
+        }),
         sealing("compact: in place of an old file", &[CompactedInPlace]),
         sealing("compact: old files go first", &[OldSegmentsFirst]),
         sealing("compact: a file that is read from goes", &[ReplacedForgotten]),

@@ -81,6 +81,12 @@ pub(crate) fn decode<T: Fixed>(
     Ok(values)
 }
 
+/// Makes a block that was encoded for another place one for `place`; its head has so many bytes.
+pub(crate) fn put(bytes: &mut [u8], head_bytes: usize, place: BlockPlace, store: &StoreId) {
+    let sum = place.salt(store).crc32(&[&bytes[4..head_bytes]]);
+    bytes[..4].copy_from_slice(&sum.to_le_bytes());
+}
+
 impl SealedBlock {
     /// The block of `rows` values of `kind` that begins these bytes; of them, only its head is needed.
     pub(crate) fn parse(

@@ -403,6 +403,7 @@ impl<D: Disk> Core<D> {
         self.pins.push(Pin::new(&ended, Arc::downgrade(&self.active.shared)));
         self.active = ActiveWriter::new(&next);
         self.show_segments(sealed, finished);
+        self.shared.staging.rolled();
         if waiting.is_some() {
             self.shared.sealing.published();
         }

@@ -34,6 +34,7 @@ use older::Older;
 use origin::Origin;
 use output::{Output, Written};
 
+mod ahead;
 mod blocks;
 mod bytes;
 pub(crate) mod compact;
@@ -41,6 +42,7 @@ mod older;
 mod origin;
 mod output;
 mod source;
+pub(crate) mod staging;
 #[cfg(test)]
 mod tests;
 
@@ -64,6 +66,17 @@ pub enum Maintained {
     /// Nothing was to be done, or not now: every finished segment is sealed, another call is at work, or what was
     /// sealed last waits for the writer to publish it.
     Nothing,
+    /// No segment is finished, but rows of the one that is being written are encoded now, from memory: sealing it will
+    /// read and encode less.
+    #[non_exhaustive]
+    Encoded {
+        /// Its number.
+        segment: u64,
+        /// Row numbers; where there are many columns, of some of these.
+        rows: Range<u64>,
+        /// Bytes of those values before.
+        bytes: u64,
+    },
     /// A segment was sealed. The writer publishes it with the next commit (that is not only buffered), sync, checkpoint
     /// or close; one that has begun to close already leaves it, to be sealed again later.
     #[non_exhaustive]
@@ -94,12 +107,16 @@ pub enum Maintained {
     },
 }
 
-/// Seals the oldest finished segment, if there is one and nobody else does.
+/// Seals the oldest finished segment, if there is one and nobody else does; else works ahead.
 pub(crate) async fn seal<D: Disk>(shared: &Shared<D>) -> Result<Maintained> {
+    shared.staging.ask();
     let Some(turn) = shared.sealing.turn()? else { return Ok(Maintained::Nothing) };
     // Behind the turn: whoever had it before has published.
     let version = shared.version();
-    let Some(finished) = version.finished.first() else { return Ok(Maintained::Nothing) };
+    let Some(finished) = version.finished.first() else {
+        return ahead::encode(shared, &turn, &version.active).await;
+    };
+    let segment = source::load(shared, finished).await?;
     let making = Making {
         shared,
         turn: &turn,
@@ -107,7 +124,7 @@ pub(crate) async fn seal<D: Disk>(shared: &Shared<D>) -> Result<Maintained> {
         rows: finished.first_row..finished.first_row + finished.rows,
         keys: (finished.first_key, finished.last_key),
         before: version.sealed.last(),
-        origin: Origin::Raw(source::load(shared, finished).await?),
+        origin: Origin::Raw { segment, staged: shared.staging.take(finished.number) },
         tier: Tier::Fast,
     };
     let Some(sealed) = making.make().await? else { return Ok(Maintained::Nothing) };
@@ -282,13 +299,22 @@ impl<D: Disk> Making<'_, D> {
         let start = output.at();
         for rows in groups(&self.rows) {
             self.turn.check()?;
+            let place = BlockPlace { segment: self.number, offset: output.at() };
+            let group = (self.rows.start + rows.start) >> GROUP_BITS;
+            if let Some(block) = self.origin.staged().and_then(|staged| staged.block(number, group)) {
+                let bytes = block.made.placed(place, &self.shared.id);
+                output.push(&bytes).await.map_err(Refused::before_writing)?;
+                entries.push(Entry { end: output.at() - start, ..block.made.entry });
+                index.groups.extend(block.made.group);
+                sum.resume(group, block.lanes);
+                continue;
+            }
             let nulls = match &mut nulls {
                 Some(nulls) => Some(nulls.rows(rows.clone()).await?),
                 None => None,
             };
             let row = self.rows.start + rows.start;
             let raws = Raws { bytes: values.rows(rows.clone()).await?, nulls, row };
-            let place = BlockPlace { segment: self.number, offset: output.at() };
             let target = Target { tier: self.tier, place, store: &self.shared.id };
             let made = blocks::make(shape, raws, target, &mut sum);
             let damaged =
@@ -297,6 +323,10 @@ impl<D: Disk> Making<'_, D> {
             output.push(&made.bytes).await.map_err(Refused::before_writing)?;
             entries.push(Entry { end: output.at() - start, ..made.entry });
             index.groups.extend(made.group);
+            if self.origin.staged().is_some() {
+                // What was made of memory has waited for nothing.
+                self.shared.disk.submit().await;
+            }
         }
         values.close().await;
         if let Some(nulls) = nulls {

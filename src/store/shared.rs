@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::seal::staging::Staging;
 use super::sealing::Sealing;
 use crate::disk::Disk;
 use crate::format::StoreId;
@@ -29,6 +30,7 @@ pub(crate) struct Shared<D: Disk> {
     pub(crate) schema: Arc<Schema>,
     pub(crate) options: Options,
     pub(crate) sealing: Sealing<D::Lock>,
+    pub(crate) staging: Staging,
     committed: AtomicU64,
     version: ArcSwap<Version>,
     note: ArcSwap<Notes>,
@@ -93,6 +95,7 @@ impl<D: Disk> Shared<D> {
         seen: Seen,
     ) -> Self {
         let noted = Noted { rows: seen.rows, note: seen.note };
+        let staging = Staging::new(&schema, options.seal_bytes);
         Self {
             disk,
             dir,
@@ -100,6 +103,7 @@ impl<D: Disk> Shared<D> {
             schema,
             options,
             sealing,
+            staging,
             committed: AtomicU64::new(seen.rows),
             version: ArcSwap::new(seen.version),
             note: ArcSwap::from_pointee(Notes { newest: noted.clone(), before: noted }),

@@ -331,6 +331,7 @@ impl Life {
             .segment_rows(rows)
             .segment_bytes(bytes)
             .grow_bytes(pick(&[4 << 10, 16 << 10]), 64 << 10)
+            .seal_bytes(pick(&[0, 4 << 10, 64 << 20, 64 << 20]))
     }
 
     /// Creates or opens, compares, works.

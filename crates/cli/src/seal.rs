@@ -8,9 +8,13 @@ use tidelog::{Error, Maintain, Maintained, Store, Writer};
 
 /// Seals one segment, if one is finished. On a full disk it stays as it is: no row is the worse for it.
 pub(crate) async fn one<D: Disk>(store: &Store<D>) -> Result<Option<Maintained>> {
-    match store.maintain(Maintain::Seal).await {
-        Ok(Maintained::Nothing) | Err(Error::Full { .. }) => Ok(None),
-        sealed => Ok(Some(sealed.context("all rows are there, a segment of them could not be sealed")?)),
+    loop {
+        return match store.maintain(Maintain::Seal).await {
+            // As long as rows are encoded ahead no segment is finished.
+            Ok(Maintained::Encoded { .. }) => continue,
+            Ok(Maintained::Nothing) | Err(Error::Full { .. }) => Ok(None),
+            sealed => Ok(Some(sealed.context("all rows are there, a segment of them could not be sealed")?)),
+        };
     }
 }
 

@@ -29,6 +29,17 @@ pub(super) struct Made {
     pub(super) group: Option<Group>,
 }
 
+impl Made {
+    /// Its bytes at another place than that for which they were made.
+    pub(super) fn placed(&self, place: BlockPlace, store: &StoreId) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        if let Some(block) = self.entry.block {
+            block::put(&mut bytes, block.head_bytes as usize, place, store);
+        }
+        bytes
+    }
+}
+
 /// Values of one file and row group, as they lie in raw files.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raws<'a> {

@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::blocks::values;
 use super::older::{self, Older};
 use super::source::Source;
+use super::staging::Staged;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::segment::Shape;
@@ -17,7 +18,11 @@ use crate::store::shared::Shared;
 
 /// What a segment is made of.
 pub(super) enum Origin {
-    Raw(Loaded),
+    Raw {
+        segment: Loaded,
+        /// What of it is in memory.
+        staged: Option<Staged>,
+    },
     /// One behind the other, at least one.
     Sealed(Vec<Older>),
 }
@@ -32,7 +37,10 @@ impl Origin {
         let raw = shared.schema.files()[file];
         let Some(width) = raw.width() else { unreachable!("bytes and text have blocks of their own") };
         Ok(match self {
-            Self::Raw(segment) => Values::Raw(Source::open(shared, segment, file, width).await?),
+            Self::Raw { segment, staged } => {
+                let source = Source::open(shared, segment, file, width).await?;
+                Values::Raw(source.beside(staged.as_ref()))
+            }
             Self::Sealed(olds) => {
                 let kind = Shape::of(raw, &shared.schema).kind();
                 Values::Sealed(Box::new(older::Values::new(shared, olds, file, kind)))
@@ -47,7 +55,7 @@ impl Origin {
         file: usize,
     ) -> Result<Texts<'a, D>> {
         Ok(match self {
-            Self::Raw(segment) => Texts::Raw(Box::new(RawTexts {
+            Self::Raw { segment, .. } => Texts::Raw(Box::new(RawTexts {
                 data: Source::open(shared, segment, file, 1).await?,
                 // A column's offsets stand right behind its data.
                 offsets: Source::open(shared, segment, file + 1, 8).await?,
@@ -59,6 +67,14 @@ impl Origin {
         })
     }
 
+    /// What is in memory.
+    pub(super) fn staged(&self) -> Option<&Staged> {
+        match self {
+            Self::Raw { staged, .. } => staged.as_ref(),
+            Self::Sealed(_) => None,
+        }
+    }
+
     /// The error that says that what was made of these rows is not them.
     pub(super) fn damaged<D: Disk>(
         &self,
@@ -68,7 +84,7 @@ impl Origin {
         what: &'static str,
     ) -> Error {
         match self {
-            Self::Raw(segment) => {
+            Self::Raw { segment, .. } => {
                 let width = shared.schema.files()[file].width().unwrap_or(0) as u64;
                 let path = segment.segment.file_path(&shared.dir, &shared.schema, file);
                 Error::corrupt(&path, row * width, what)
@@ -85,7 +101,7 @@ impl Origin {
 
 /// Values of a file of fixed width, row group by row group.
 pub(super) enum Values<'a, D: Disk> {
-    Raw(Source<D::File>),
+    Raw(Source<'a, D::File>),
     Sealed(Box<older::Values<'a, D>>),
 }
 
@@ -109,14 +125,14 @@ impl<D: Disk> Values<'_, D> {
 
 /// Values of bytes or text, row group by row group.
 pub(super) enum Texts<'a, D: Disk> {
-    Raw(Box<RawTexts<D::File>>),
+    Raw(Box<RawTexts<'a, D::File>>),
     Sealed(Box<older::Texts<'a, D>>),
 }
 
 /// Of raw files.
-pub(super) struct RawTexts<F> {
-    data: Source<F>,
-    offsets: Source<F>,
+pub(super) struct RawTexts<'a, F> {
+    data: Source<'a, F>,
+    offsets: Source<'a, F>,
     /// Bytes of data.
     len: u64,
     /// Where the data of the row group at hand lies.

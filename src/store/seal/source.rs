@@ -1,6 +1,6 @@
 //! A raw file of a finished segment, front to back: what sealing reads.
 //!
-//! Invariant: no byte is handed out unverified, and no more than a few chunks are in memory.
+//! Invariant: no byte of the file is handed out unverified, and no more than a few chunks of it are in memory.
 //! Not here: rows in any order, caches (`reader`).
 
 use std::io;
@@ -16,6 +16,7 @@ use crate::format::{CHUNK, crc32c};
 use crate::segment::read::{Body, Loaded, RawSegment, View};
 use crate::segment::slot;
 use crate::statistics::GROUP_ROWS;
+use crate::store::seal::staging::Staged;
 use crate::store::shared::Shared;
 
 /// A finished segment with its checksums.
@@ -71,9 +72,15 @@ fn refused(action: &'static str, path: &Path, offset: u64, error: io::Error) -> 
 }
 
 /// A raw file on its way through memory.
-pub(super) struct Source<F> {
+pub(super) struct Source<'a, F> {
     path: PathBuf,
     file: F,
+    /// Number of the file.
+    number: usize,
+    /// The first row of the segment.
+    first_row: u64,
+    /// Rows that need not be read.
+    staged: Option<&'a Staged>,
     view: View,
     /// Bytes of a row.
     width: u64,
@@ -82,18 +89,24 @@ pub(super) struct Source<F> {
     start: u64,
 }
 
-impl<F: File> Source<F> {
-    /// File number `file` of a segment; its rows have `width` bytes each.
+impl<'a, F: File> Source<'a, F> {
+    /// File number `number` of a segment; its rows have `width` bytes each.
     pub(super) async fn open<D: Disk<File = F>>(
         shared: &Shared<D>,
         segment: &Loaded,
-        file: usize,
+        number: usize,
         width: usize,
     ) -> Result<Self> {
-        let path = segment.segment.file_path(&shared.dir, &shared.schema, file);
-        let (view, width) = (segment.view(file), width as u64);
+        let path = segment.segment.file_path(&shared.dir, &shared.schema, number);
+        let (view, width) = (segment.view(number), width as u64);
         let file = open(&shared.disk, &path).await?;
-        Ok(Self { path, file, view, width, bytes: Vec::new(), start: 0 })
+        let first_row = segment.segment.rows.start;
+        Ok(Self { path, file, number, first_row, staged: None, view, width, bytes: Vec::new(), start: 0 })
+    }
+
+    /// What is in memory is not read.
+    pub(super) fn beside(self, staged: Option<&'a Staged>) -> Self {
+        Self { staged, ..self }
     }
 
     /// The bytes of some rows, counted from the segment's first. Those of rows before are given up.
@@ -110,16 +123,32 @@ impl<F: File> Source<F> {
         let gone = at(range.start, self.start).min(self.bytes.len());
         self.bytes.drain(..gone);
         self.start += gone as u64;
+        if self.bytes.is_empty() {
+            self.start = range.start;
+        }
         while self.start + (self.bytes.len() as u64) < range.end {
-            let run = self.view.run(self.start + self.bytes.len() as u64..self.view.end, chunks);
+            let next = self.start + self.bytes.len() as u64;
+            if let Some(bytes) = self.in_memory(next..range.end) {
+                self.bytes.extend_from_slice(bytes);
+                continue;
+            }
+            let run = self.view.run(next..self.view.end, chunks);
             let read = read_exact(&self.file, run.offset, run.len).await;
             let bytes = read.map_err(|error| refused("read", &self.path, run.offset, error))?;
             run.verify(&bytes).map_err(|offset| {
                 Error::corrupt(&self.path, offset, "the bytes from here on do not match their checksum")
             })?;
-            self.bytes.extend_from_slice(&bytes);
+            self.bytes.extend_from_slice(&bytes[at(next, run.offset)..]);
         }
         Ok(&self.bytes[at(range.start, self.start)..at(range.end, self.start)])
+    }
+
+    /// The first bytes of a range, whole rows, that are in memory.
+    fn in_memory(&self, range: Range<u64>) -> Option<&'a [u8]> {
+        let width = usize::try_from(self.width).unwrap_or(usize::MAX);
+        let bytes = self.staged?.bytes(self.number, width, self.first_row + range.start / self.width)?;
+        let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        Some(&bytes[..bytes.len().min(len)])
     }
 
     /// The error that says what is wrong with a row's bytes.

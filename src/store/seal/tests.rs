@@ -46,29 +46,44 @@ struct World {
     disk: SimDisk,
     writer: Writer<SimDisk>,
     files: Vec<Vec<u8>>,
+    key: u64,
 }
 
 impl World {
     fn new(rows: u64, segment_rows: u64) -> Self {
+        let mut world = Self::empty(Options::default().segment_rows(segment_rows).inline_bytes(0));
+        let mut random = Random::new(7);
+        for start in (0..rows).step_by(usize::try_from(segment_rows).unwrap()) {
+            world.commit(start..(start + segment_rows).min(rows), rows / 2, &mut random);
+        }
+        world
+    }
+
+    fn empty(options: Options) -> Self {
         let disk = SimDisk::with_settings(1, Settings { short: 0.0, ..Settings::from_seed(1) });
-        let options = Options::default().segment_rows(segment_rows).inline_bytes(0);
         let created = Writer::create_on(disk.clone(), DIR, schema(), options);
         let writer = run(&disk, created).unwrap().unwrap();
         let files = vec![Vec::new(); writer.schema().files().len()];
-        let mut world = Self { disk, writer, files };
-        let (mut random, mut key) = (Random::new(7), 1000);
-        for start in (0..rows).step_by(usize::try_from(segment_rows).unwrap()) {
-            for row in start..(start + segment_rows).min(rows) {
-                // Evenly spaced ones, then others.
-                key += if row < rows / 2 { 10 } else { random.below(4) };
-                world.append(row, key, &mut random);
-            }
-            for (all, new) in world.files.iter_mut().zip(world.writer.pending.files()) {
-                all.extend_from_slice(new);
-            }
-            run(&world.disk, world.writer.commit()).unwrap().unwrap();
+        Self { disk, writer, files, key: 1000 }
+    }
+
+    /// Keys are evenly spaced up to a row.
+    fn commit(&mut self, rows: std::ops::Range<u64>, even: u64, random: &mut Random) {
+        for row in rows {
+            self.key += if row < even { 10 } else { random.below(4) };
+            self.append(row, self.key, random);
         }
-        world
+        for (all, new) in self.files.iter_mut().zip(self.writer.pending.files()) {
+            all.extend_from_slice(new);
+        }
+        run(&self.disk, self.writer.commit()).unwrap().unwrap();
+    }
+
+    /// Bytes that have been read of raw files.
+    fn raw_bytes_read(&self) -> u64 {
+        let is_raw = |path: &Path| path.to_string_lossy().contains("/raw-") && !path.ends_with("sums");
+        let counts = self.disk.counts_by_path().into_iter().filter(|(path, _)| is_raw(path));
+        counts.map(|(_, counts)| counts.read_bytes).sum()
     }
 
     fn append(&mut self, row: u64, key: u64, random: &mut Random) {
@@ -280,19 +295,19 @@ fn a_sealed_segment_holds_every_value_and_its_statistics() {
         }
         assert_eq!(count, (rows - 1) / segment_rows, "all but the active one");
         assert_eq!(check_all(&world) as u64, count);
-        let World { disk, writer, files } = world;
+        let World { disk, writer, files, key } = world;
         run(&disk, writer.close()).unwrap().unwrap();
         let opened = Writer::open_on(disk.clone(), DIR, Options::default());
         let writer = run(&disk, opened).unwrap().unwrap();
-        let mut world = World { disk, writer, files };
+        let mut world = World { disk, writer, files, key };
         assert_eq!(check_all(&world) as u64, count, "behind recovery");
         compact(&mut world, Tier::Fast);
         compact(&mut world, Tier::Dense);
-        let World { disk, writer, files } = world;
+        let World { disk, writer, files, key } = world;
         run(&disk, writer.close()).unwrap().unwrap();
         let opened = Writer::open_on(disk.clone(), DIR, Options::default());
         let writer = run(&disk, opened).unwrap().unwrap();
-        check_all(&World { disk, writer, files });
+        check_all(&World { disk, writer, files, key });
     }
 }
 
@@ -308,7 +323,7 @@ fn compact(world: &mut World, tier: Tier) {
         let (merged, number) = match world.maintain(Maintain::Compact(tier)) {
             Maintained::Nothing => break,
             Maintained::Compacted { segments, segment, .. } => (segments, segment),
-            Maintained::Sealed { .. } => panic!("it was to be compacted"),
+            other => panic!("it was to be compacted: {other:?}"),
         };
         assert_eq!(world.maintain(Maintain::Compact(tier)), Maintained::Nothing, "it waits for the writer");
         world.sync();
@@ -322,6 +337,44 @@ fn compact(world: &mut World, tier: Tier) {
     assert!(version.sealed.iter().all(|sealed| sealed.tier == tier || tier == Tier::Fast));
     let largest = version.sealed.iter().map(|sealed| sealed.rows).max().unwrap_or(0);
     assert!(largest * 2 > expected || expected == 0, "{largest} rows of {expected} in the largest segment");
+}
+
+/// Of commits of many sizes, so that row groups and segments end anywhere in them.
+#[test]
+fn what_is_still_in_memory_is_sealed_without_reading_it_again() {
+    const SIZES: [u64; 7] = [1, 700, 20_000, 3, 9_000, 16_384, 2];
+    let mut read = Vec::new();
+    for (seal_bytes, ahead) in
+        [(64 << 20, true), (64 << 20, false), (8 << 20, true), (300 << 10, true), (0, true)]
+    {
+        let mut world = World::empty(Options::default().segment_rows(45_000).seal_bytes(seal_bytes));
+        assert_eq!(world.seal(), Maintained::Nothing, "but it is known from now on that somebody seals");
+        let (mut random, mut row, mut pieces, mut sealed) = (Random::new(7), 0, 0, 0);
+        world.disk.reset_counts();
+        for size in SIZES.into_iter().cycle().take(33) {
+            world.commit(row..row + size, 90_000, &mut random);
+            row += size;
+            while ahead || !world.writer.core.shared.version().finished.is_empty() {
+                match world.seal() {
+                    Maintained::Encoded { bytes, rows, .. } => {
+                        // 512 KiB, and one block of 8 bytes a row: what is done between two waits is bounded.
+                        assert!((1..=(512 << 10) + (16_384 * 8)).contains(&bytes), "{bytes}");
+                        assert!(rows.end <= row && rows.end - rows.start == 16_384);
+                        pieces += 1;
+                    }
+                    Maintained::Sealed { .. } => {
+                        world.sync();
+                        sealed += 1;
+                    }
+                    _ => break,
+                }
+            }
+        }
+        assert!(check_all(&world) == sealed && sealed >= 2, "{sealed} are sealed");
+        assert_eq!(pieces > 0, seal_bytes > 1 << 20 && ahead, "{pieces} pieces were encoded ahead");
+        read.push(world.raw_bytes_read());
+    }
+    assert!(read[..2] == [0, 0] && read[2..].is_sorted() && read[4] > 5_000_000, "{read:?}");
 }
 
 #[test]

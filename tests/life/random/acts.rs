@@ -206,6 +206,11 @@ impl Life {
                     self.full(writer)?;
                     if self.random.coin() {
                         self.expected.withdraw();
+                        if self.random.coin() {
+                            // Other rows may get their numbers.
+                            writer.pending().clear();
+                            self.clear_pending();
+                        }
                         return Ok(());
                     }
                 }
