@@ -394,6 +394,6 @@ fn groups(rows: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
 /// The file that says which values of this one are null.
 fn nulls_of(raw: RawFile, schema: &Schema) -> Option<usize> {
     let is_of = |file: &RawFile| file.role == Role::Nulls && file.column == raw.column;
-    let holds_values = matches!(raw.role, Role::Fixed(_));
+    let holds_values = matches!(raw.role, Role::Fixed(_) | Role::Bytes);
     holds_values.then(|| schema.files().iter().position(is_of)).flatten()
 }

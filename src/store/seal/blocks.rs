@@ -70,6 +70,10 @@ pub(super) fn make(shape: Shape, raw: Raws<'_>, to: Target<'_>, sum: &mut FloatS
         Shape::Keys => keys(raw, to),
         Shape::Bools => {
             check_bools(raw.bytes, "a bool is a byte of 0 or 1")?;
+            if let Some(nulls) = raw.nulls {
+                check_bools(nulls, NOT_A_NULL)?;
+                check_nulls(nulls, |row| raw.bytes[row] == 0)?;
+            }
             encoded(&values::<bool>(raw.bytes), to)
         }
         Shape::Nulls => nulls(raw, to),
@@ -111,12 +115,9 @@ fn numbers<T: Numeric + Raw>(raw: Raws<'_>, to: Target<'_>, sum: &mut FloatSum) 
         Ok(self::values::<bool>(nulls))
     });
     let nulls = nulls.transpose()?.filter(|nulls| nulls.contains(&true));
-    if let Some(nulls) = &nulls {
-        let value_of = |row: &usize| &raw.bytes[row * T::WIDTH..(row + 1) * T::WIDTH];
-        let is_wrong = |row: &usize| nulls[*row] && value_of(row).iter().any(|byte| *byte != 0);
-        if let Some(row) = (0..nulls.len()).find(is_wrong) {
-            return Err((row, "the value of a null is zero"));
-        }
+    if nulls.is_some() {
+        let value = |row: usize| &raw.bytes[row * T::WIDTH..(row + 1) * T::WIDTH];
+        check_nulls(raw.nulls.unwrap_or_default(), |row| value(row).iter().all(|byte| *byte == 0))?;
     }
     let made = encoded(&values, to)?;
     let statistics = Some(Statistics::of(&values, nulls.as_deref(), raw.row, sum));
@@ -139,9 +140,17 @@ fn nulls(raw: Raws<'_>, to: Target<'_>) -> Result<Made, Wrong> {
     Ok(Made { entry: Entry { nulls, ..made.entry }, ..made })
 }
 
-const NOT_A_NULL: &str = "whether a row is null is a byte of 0 or 1";
+const NOT_ZERO: &str = "the value of a null is zero, or empty";
 
-fn check_bools(bytes: &[u8], what: &'static str) -> Result<(), Wrong> {
+/// That the values of nulls are nothing.
+pub(super) fn check_nulls(nulls: &[u8], is_nothing: impl Fn(usize) -> bool) -> Result<(), Wrong> {
+    let wrong = (0..nulls.len()).find(|row| nulls[*row] == 1 && !is_nothing(*row));
+    wrong.map_or(Ok(()), |row| Err((row, NOT_ZERO)))
+}
+
+pub(super) const NOT_A_NULL: &str = "whether a row is null is a byte of 0 or 1";
+
+pub(super) fn check_bools(bytes: &[u8], what: &'static str) -> Result<(), Wrong> {
     bytes.iter().position(|byte| *byte > 1).map_or(Ok(()), |row| Err((row, what)))
 }
 

@@ -159,6 +159,15 @@ impl<D: Disk> Texts<'_, D> {
         Ok(ends.iter().map(|end| end - raw.start).collect())
     }
 
+    /// Where data begins that no value has, behind the last row group; nowhere if all is well.
+    pub(super) fn rest(&self) -> Option<u64> {
+        match self {
+            Self::Raw(raw) => (raw.end != raw.len).then_some(raw.end),
+            // A block has no such data.
+            Self::Sealed(_) => None,
+        }
+    }
+
     /// These bytes of the row group's data; those before are given up.
     pub(super) async fn data(&mut self, range: Range<u64>) -> Result<&[u8]> {
         match self {
