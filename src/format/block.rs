@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::cursor::{Cursor, Field, field};
+use super::entries::Coded;
 use super::{Malformed, Piece, Salt, StoreId, crc32c};
 use crate::codec::Tier;
 use crate::codec::block::{Block, Scratch};
@@ -59,10 +60,11 @@ pub(crate) fn encode<T: Fixed>(values: &[T], tier: Tier, place: BlockPlace, stor
     bytes
 }
 
-/// All values of the block of `rows` that these bytes are, each vector verified.
+/// All values of the block of `rows` that these bytes are, verified; it is encoded as the index says.
 pub(crate) fn decode<T: Fixed>(
     bytes: &[u8],
     rows: usize,
+    coded: Coded,
     place: BlockPlace,
     store: &StoreId,
     scratch: &mut Scratch,
@@ -70,6 +72,9 @@ pub(crate) fn decode<T: Fixed>(
     let sealed = SealedBlock::parse(bytes, T::KIND, rows, place, store)?;
     if sealed.bytes() != bytes.len() {
         return Err(Malformed::new(place.offset, "a block is not as long as the index says"));
+    }
+    if (sealed.block.tag(), sealed.head_bytes) != (coded.codec, coded.head_bytes as usize) {
+        return Err(Malformed::new(place.offset, "a block is not encoded as the index says"));
     }
     for index in 0..sealed.block.pieces() {
         sealed.verify(index, &bytes[sealed.piece(index)])?;

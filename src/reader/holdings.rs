@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
 use lru::LruCache;
@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::format::crc32c;
 use crate::format::entries::Entries;
 use crate::format::manifest::Finished;
+use crate::format::manifest::Sealed;
 use crate::format::segment::Directory;
 use crate::format::sums::{self, Home, Sums};
 use crate::segment::read::{Body, CHUNK_BYTES, Loaded, RawSegment, Run};
@@ -34,6 +35,9 @@ pub(crate) const HANDLES_MAX: usize = 128;
 pub(crate) struct Handle<F> {
     path: PathBuf,
     file: Arc<F>,
+    /// Of the file of a sealed segment, that. When nobody has it any more the file may have been removed, but takes
+    /// space as long as it is open.
+    sealed: Option<Weak<Sealed>>,
 }
 
 /// A chunk of a raw file, by segment number, file and chunk number, or a segment's checksums; of a sealed segment
@@ -123,7 +127,7 @@ impl<D: Disk> Holdings<D> {
     pub(crate) async fn handle(&self, segment: &RawSegment, file: usize) -> Result<Arc<Handle<D::File>>> {
         let Shared { dir, schema, .. } = &*self.shared;
         let path = || segment.file_path(dir, schema, file);
-        self.opened((segment.number(), Some(file)), path, segment.file_end(file)).await
+        self.opened((segment.number(), Some(file)), path, segment.file_end(file), None).await
     }
 
     /// A file that must hold `end` bytes at least: of a raw segment this one, of a sealed one the only one.
@@ -132,18 +136,28 @@ impl<D: Disk> Holdings<D> {
         key: (u64, Option<usize>),
         path: impl FnOnce() -> PathBuf,
         end: u64,
+        sealed: Option<&Arc<Sealed>>,
     ) -> Result<Arc<Handle<D::File>>> {
         if let Some(handle) = lock(&self.handles).get(&key) {
             return Ok(Arc::clone(handle));
         }
-        let handle = Arc::new(Handle::open(&self.shared.disk, path(), end).await?);
-        let evicted = {
+        let sealed = sealed.map(Arc::downgrade);
+        let handle = Arc::new(Handle { sealed, ..Handle::open(&self.shared.disk, path(), end).await? });
+        let mut evicted = Vec::new();
+        {
             let mut handles = lock(&self.handles);
-            let replaced = handles.push(key, Arc::clone(&handle));
-            let oldest = if handles.len() > HANDLES_MAX { handles.pop_lru() } else { None };
-            [replaced, oldest]
-        };
-        for (_, evicted) in evicted.into_iter().flatten() {
+            evicted.extend(handles.push(key, Arc::clone(&handle)));
+            let is_gone = |handle: &Handle<D::File>| {
+                handle.sealed.as_ref().is_some_and(|sealed| sealed.strong_count() == 0)
+            };
+            let gone: Vec<_> =
+                handles.iter().filter(|(_, handle)| is_gone(handle)).map(|(key, _)| *key).collect();
+            evicted.extend(gone.iter().filter_map(|key| handles.pop_entry(key)));
+            if handles.len() > HANDLES_MAX {
+                evicted.extend(handles.pop_lru());
+            }
+        }
+        for (_, evicted) in evicted {
             evicted.close().await;
         }
         Ok(handle)
@@ -251,7 +265,7 @@ impl<F: File> Handle<F> {
             let what = format!("the file ends here; {end} bytes of it are named");
             return Err(Error::corrupt(&path, len, what));
         }
-        Ok(Self { path, file: Arc::new(file) })
+        Ok(Self { path, file: Arc::new(file), sealed: None })
     }
 
     /// Gives a file back, unless somebody still reads from it; then it goes with the last of them.

@@ -207,7 +207,8 @@ impl<D: Disk> Holdings<D> {
     /// The file of a sealed segment.
     pub(crate) async fn sealed_handle(&self, segment: &SealedSegment) -> Result<Arc<Handle<D::File>>> {
         let path = || segment.path(&self.shared.dir);
-        self.opened((segment.sealed.number, None), path, segment.sealed.bytes).await
+        let sealed = &segment.sealed;
+        self.opened((sealed.number, None), path, sealed.bytes, Some(sealed)).await
     }
 
     /// A sealed segment with its directory.

@@ -55,7 +55,8 @@ pub enum Maintain {
     /// Rewrite sealed segments: small ones that follow each other as one, of up to
     /// [`Options::compact_rows`](crate::Options::compact_rows), so that each row is rewritten no more often than segments
     /// double; and, where `Dense` is asked for, those that are not. What is dense stays so. Between two waits a block is
-    /// encoded, densely about 10 ms: on the writer's own core a commit may wait so long, on another one it does not.
+    /// encoded, densely some 10 ms, one of text up to 0.2 s: on the writer's own core a commit may wait so long, on
+    /// another one it does not.
     Compact(Tier),
 }
 
@@ -323,8 +324,7 @@ impl<D: Disk> Making<'_, D> {
             output.push(&made.bytes).await.map_err(Refused::before_writing)?;
             entries.push(Entry { end: output.at() - start, ..made.entry });
             index.groups.extend(made.group);
-            if self.origin.staged().is_some() {
-                // What was made of memory has waited for nothing.
+            if !self.origin.waits() {
                 self.shared.disk.submit().await;
             }
         }
@@ -351,7 +351,7 @@ impl<D: Disk> Making<'_, D> {
     async fn verify(&self, path: &Path, written: &Written, directory: Directory) -> Result<Sealed> {
         let sheet = directory.encode(self.home());
         let file = source::open(&self.shared.disk, path).await?;
-        let read = written.verify(&file, path, sheet.len()).await?;
+        let read = written.verify(&file, path, sheet.len(), || self.turn.check()).await?;
         source::close(file).await;
         let decoded = Directory::decode(&read, self.home(), written.bytes);
         let keys = (directory.groups.first(), directory.groups.last());

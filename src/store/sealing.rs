@@ -139,7 +139,9 @@ impl<L> Turn<'_, L> {
             return first;
         }
         let mut state = self.sealing.state();
-        let number = state.begun.take().unwrap_or_else(|| state.take_number());
+        // The name that a dropped call was about to remove may stay for ever.
+        let begun = state.begun.take().filter(|number| !state.removing.contains(number));
+        let number = begun.unwrap_or_else(|| state.take_number());
         *state.begun.insert(number)
     }
 

@@ -348,3 +348,27 @@ fn blocks_that_are_too_long_to_be_kept_are_read_in_pieces() {
         assert!(checked.is_intact(), "{checked:?}");
     }
 }
+
+/// A file that was removed takes space as long as somebody has it open: a reader keeps none that no snapshot needs.
+#[test]
+fn a_reader_gives_back_files_that_were_compacted_away() {
+    let mut world = World::new(calm_disk(35), all_kinds(), small_options());
+    fill(&mut world, 1000, 70);
+    assert!(seal(&mut world) >= 3);
+    let (store, reader) = (world.store(), world.store().reader());
+    let check = |world: &World| {
+        let at = store.snapshot();
+        assert!(world.run(collect(reader.scan(&at, ..))).unwrap() == world.rows);
+    };
+    check(&world);
+    let segments = store.stats().segments;
+    assert_eq!(compact(&mut world, Tier::Fast), 1);
+    let now = store.stats().segments;
+    let is_gone = |old: &&tidelog::SegmentStats| now.iter().all(|segment| segment.number != old.number);
+    let gone: Vec<u64> = segments.iter().filter(is_gone).map(|segment| segment.bytes).collect();
+    assert!(gone.len() >= 3);
+    let used = world.disk.used_space();
+    check(&world);
+    let freed = used - world.disk.used_space();
+    assert!(freed >= gone.iter().sum(), "{freed} bytes of {gone:?} are free");
+}

@@ -84,8 +84,12 @@ impl<D: Disk> Making<'_, D> {
             if is_compared {
                 seen.extend_from_slice(piece);
             } else {
+                self.turn.check()?;
                 output.push(&bytes).await.map_err(Refused::before_writing)?;
                 bytes.clear();
+                if !self.origin.waits() {
+                    self.shared.disk.submit().await;
+                }
             }
         }
         if !letters.is_whole() {

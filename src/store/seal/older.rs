@@ -19,9 +19,9 @@ use crate::error::{Error, Malformed, Result};
 use crate::format::block::{self, BlockPlace};
 use crate::format::bytes::SealedBytes;
 use crate::format::crc32c;
-use crate::format::entries::Entries;
+use crate::format::entries::{Coded, Entries};
 use crate::format::manifest::Sealed;
-use crate::format::segment::{Directory, Home, directory_bytes};
+use crate::format::segment::{Directory, Group, Home, Shape, directory_bytes};
 use crate::schema::Kind;
 use crate::segment;
 use crate::store::shared::Shared;
@@ -53,7 +53,10 @@ impl Older {
         let home = Home { segment: sealed.number, store: &shared.id, schema: &shared.schema };
         let directory = Directory::decode(&sheet, home, sealed.bytes);
         let directory = directory.map_err(|malformed| malformed.at(&path))?;
-        if crc32c(&sheet) != sealed.directory_sum || directory.rows != rows {
+        let keys = (directory.groups.first(), directory.groups.last());
+        let is_named = keys.0.map(|group| group.first_key) == Some(sealed.first_key)
+            && keys.1.map(|group| group.last_key) == Some(sealed.last_key);
+        if crc32c(&sheet) != sealed.directory_sum || directory.rows != rows || !is_named {
             return Err(damaged("its directory is not the one that the manifest names"));
         }
         Ok(Self { sealed: Arc::clone(sealed), path, directory })
@@ -111,9 +114,10 @@ struct Piece<'a> {
     rows: usize,
     /// Where it lies in the file.
     range: Range<u64>,
-    head_bytes: u32,
+    /// None if there is no block.
+    coded: Option<Coded>,
     nulls: u16,
-    is_there: bool,
+    keys: Group,
 }
 
 impl Piece<'_> {
@@ -151,9 +155,9 @@ impl<'a, D: Disk> Stream<'a, D> {
                 old,
                 rows: place(rows.end - rows.start),
                 range,
-                head_bytes: entry.block.map_or(0, |coded| coded.head_bytes),
+                coded: entry.block,
                 nulls: entry.nulls,
-                is_there: entry.block.is_some(),
+                keys: old.directory.groups[group],
             }));
         }
         Ok(None)
@@ -208,44 +212,62 @@ impl<'a, D: Disk> Stream<'a, D> {
 /// Values of fixed width, as raw files hold them.
 pub(super) struct Values<'a, D: Disk> {
     stream: Stream<'a, D>,
-    kind: Kind,
+    shape: Shape,
     first_row: u64,
     bytes: Vec<u8>,
     scratch: Scratch,
 }
 
 impl<'a, D: Disk> Values<'a, D> {
-    pub(super) fn new(shared: &'a Shared<D>, olds: &'a [Older], file: usize, kind: Kind) -> Self {
+    pub(super) fn new(shared: &'a Shared<D>, olds: &'a [Older], file: usize, shape: Shape) -> Self {
         let first_row = olds.first().map_or(0, |old| old.sealed.first_row);
         let stream = Stream::new(shared, olds, file);
-        Self { stream, kind, first_row, bytes: Vec::new(), scratch: Scratch::default() }
+        Self { stream, shape, first_row, bytes: Vec::new(), scratch: Scratch::default() }
     }
 
     /// The bytes of the next row group, whose rows are counted from the first segment's first.
     pub(super) async fn rows(&mut self, rows: Range<u64>) -> Result<&[u8]> {
         self.bytes.clear();
         while let Some(piece) = self.stream.next(self.first_row + rows.end).await? {
-            if !piece.is_there {
+            let Some(coded) = piece.coded else {
                 // Only whether values are null is said without a block.
                 self.bytes.resize(self.bytes.len() + piece.rows, u8::from(piece.nulls > 0));
                 continue;
-            }
+            };
+            let start = self.bytes.len();
             let store = &self.stream.shared.id;
             let block = self.stream.whole(&piece).await?;
             let (into, scratch) = (&mut self.bytes, &mut self.scratch);
-            let decoded = match self.kind {
-                Kind::U64 => decode::<u64>(block, &piece, store, scratch, into),
-                Kind::I64 => decode::<i64>(block, &piece, store, scratch, into),
-                Kind::F64 => decode::<f64>(block, &piece, store, scratch, into),
-                Kind::U32 => decode::<u32>(block, &piece, store, scratch, into),
-                Kind::I32 => decode::<i32>(block, &piece, store, scratch, into),
-                Kind::F32 => decode::<f32>(block, &piece, store, scratch, into),
-                Kind::Bool => decode::<bool>(block, &piece, store, scratch, into),
+            let decoded = match self.shape.kind() {
+                Kind::U64 => decode::<u64>(block, &piece, coded, store, scratch, into),
+                Kind::I64 => decode::<i64>(block, &piece, coded, store, scratch, into),
+                Kind::F64 => decode::<f64>(block, &piece, coded, store, scratch, into),
+                Kind::U32 => decode::<u32>(block, &piece, coded, store, scratch, into),
+                Kind::I32 => decode::<i32>(block, &piece, coded, store, scratch, into),
+                Kind::F32 => decode::<f32>(block, &piece, coded, store, scratch, into),
+                Kind::Bool => decode::<bool>(block, &piece, coded, store, scratch, into),
                 Kind::Bytes | Kind::Text => unreachable!("bytes and text have no fixed width"),
             };
-            decoded.map_err(|malformed| piece.damaged(malformed))?;
+            let is_told = |()| self.is_told(&piece, start);
+            decoded.and_then(is_told).map_err(|malformed| piece.damaged(malformed))?;
         }
         Ok(&self.bytes)
+    }
+
+    /// Whether what the index says of a block's values is so, and will be said again: keys, and how many are null.
+    fn is_told(&self, piece: &Piece<'_>, start: usize) -> Result<(), Malformed> {
+        let values = &self.bytes[start..];
+        let is_told = match self.shape {
+            Shape::Keys => {
+                let mut keys = Vec::with_capacity(piece.rows);
+                u64::read(values, &mut keys);
+                keys.is_sorted() && Group::of(&keys) == Some(piece.keys)
+            }
+            Shape::Nulls => values.iter().filter(|null| **null == 1).count() == usize::from(piece.nulls),
+            _ => true,
+        };
+        let what = "the values of a block are not what the index says of them";
+        is_told.then_some(()).ok_or_else(|| Malformed::new(piece.range.start, what))
     }
 
     pub(super) async fn close(mut self) {
@@ -256,11 +278,12 @@ impl<'a, D: Disk> Values<'a, D> {
 fn decode<T: Fixed + Raw>(
     block: &[u8],
     piece: &Piece<'_>,
+    coded: Coded,
     store: &crate::format::StoreId,
     scratch: &mut Scratch,
     into: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
-    let values = block::decode::<T>(block, piece.rows, piece.place(), store, scratch)?;
+    let values = block::decode::<T>(block, piece.rows, coded, piece.place(), store, scratch)?;
     T::append(&values, into);
     Ok(())
 }
@@ -351,10 +374,16 @@ impl<'a, D: Disk> Texts<'a, D> {
     /// What a block's values are; themselves, where they are few.
     async fn load(&mut self, piece: &Piece<'a>) -> Result<Text> {
         let len = piece.range.end - piece.range.start;
-        let head = self.stream.part(piece, len - u64::from(piece.head_bytes)..len).await?;
+        // Every block of bytes or text is there.
+        let Coded { head_bytes, codec } = piece.coded.unwrap_or(Coded { head_bytes: 0, codec: 0 });
+        let head = self.stream.part(piece, len - u64::from(head_bytes)..len).await?;
         let store = &self.stream.shared.id;
         let sealed = SealedBytes::parse(&head, piece.rows, len, piece.place(), store);
         let sealed = sealed.map_err(|malformed| piece.damaged(malformed))?;
+        if sealed.block().tag() != codec {
+            let what = "a block is not encoded as the index says";
+            return Err(piece.damaged(Malformed::new(piece.range.start, what)));
+        }
         let rows = 0..piece.rows;
         let vectors = sealed.block().vectors(&rows);
         let bytes = self.stream.part(piece, vectors.clone()).await?;

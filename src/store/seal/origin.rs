@@ -42,8 +42,8 @@ impl Origin {
                 Values::Raw(source.beside(staged.as_ref()))
             }
             Self::Sealed(olds) => {
-                let kind = Shape::of(raw, &shared.schema).kind();
-                Values::Sealed(Box::new(older::Values::new(shared, olds, file, kind)))
+                let shape = Shape::of(raw, &shared.schema);
+                Values::Sealed(Box::new(older::Values::new(shared, olds, file, shape)))
             }
         })
     }
@@ -73,6 +73,11 @@ impl Origin {
             Self::Raw { staged, .. } => staged.as_ref(),
             Self::Sealed(_) => None,
         }
+    }
+
+    /// Whether bringing rows always waits for the disk: those in memory, and blocks that a read brought many of, do not.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self, Self::Raw { staged: None, .. })
     }
 
     /// The error that says that what was made of these rows is not them.

@@ -94,10 +94,18 @@ impl<F: File> Output<F> {
 }
 
 impl Written {
-    /// Whether a file holds it: every byte, read through the disk. Returns what it ends with, so many bytes.
-    pub(super) async fn verify<F: File>(&self, file: &F, path: &Path, last: usize) -> Result<Vec<u8>> {
+    /// Whether a file holds it: every byte, read through the disk, as long as `goes_on`. Returns what it ends with, so
+    /// many bytes.
+    pub(super) async fn verify<F: File>(
+        &self,
+        file: &F,
+        path: &Path,
+        last: usize,
+        goes_on: impl Fn() -> Result<()>,
+    ) -> Result<Vec<u8>> {
         let mut end = Vec::new();
         for (offset, sum) in (0..).step_by(PIECE).zip(&self.sums) {
+            goes_on()?;
             let len = usize::try_from(self.bytes - offset).unwrap_or(usize::MAX).min(PIECE);
             let bytes = read_exact(file, offset, len).await;
             let is_there = match &bytes {

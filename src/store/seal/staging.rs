@@ -181,11 +181,12 @@ impl Staging {
 
     /// Takes the buffers themselves, and leaves others.
     fn give(&self, staged: &mut Staged, spare: &mut Vec<Piece>, rows: Range<u64>, files: &mut [Vec<u8>]) {
-        let before = spare.pop();
+        // What it held is given back before as much is asked for.
+        let before = spare.pop().map(|before| before.files);
         let capacity = self.files.iter().map(|file| files[*file].capacity() as u64).sum();
         let Some(held) = hold(&self.budget, capacity, spare) else { return };
         let empty = || vec![Vec::new(); files.len()];
-        let (mut given, mut others) = (empty(), before.map_or_else(empty, |before| before.files));
+        let (mut given, mut others) = (empty(), before.unwrap_or_else(empty));
         for file in &self.files {
             let other = std::mem::take(&mut others[*file]);
             given[*file] = std::mem::replace(&mut files[*file], other);

@@ -11,6 +11,7 @@ use tidelog::disk::Disk;
 use tidelog::{Maintain, Maintained, Options, SegmentState, Store, Tier, Writer};
 
 use crate::disk::OnDisk;
+use crate::exit::{Code, Fault};
 use crate::progress::Progress;
 use crate::seal;
 
@@ -57,6 +58,11 @@ impl Compact {
         let bytes = stored_bytes(&store);
         writer.roll().await?;
         seal::all(writer).await?;
+        if store.stats().segments.iter().any(|segment| segment.state == SegmentState::Finished) {
+            let what =
+                "there is no space to seal all rows; all are there as they were: free space, and call again";
+            return Err(Fault::new(Code::Failed, what).into());
+        }
         let tier = if self.dense { Tier::Dense } else { Tier::Fast };
         let progress = Progress::new(None);
         let (mut rewritten_rows, mut rewritten_bytes) = (0, 0);
