@@ -13,6 +13,7 @@ use crate::disk::{Engine, OnDisk};
 use crate::exit::say;
 use crate::machine;
 
+mod beside;
 mod data;
 mod figures;
 pub(super) mod floors;
@@ -45,11 +46,12 @@ pub(crate) struct Bench {
 }
 
 /// What `--only` takes.
-const FIGURES: [&str; 12] = [
+const FIGURES: [&str; 14] = [
     "append_1",
     "batch_1000",
     "batch_65536",
     "group_64",
+    "commit_beside_seal",
     "ingest_sealed",
     "scan_cold",
     "scan_warm",
@@ -57,11 +59,13 @@ const FIGURES: [&str; 12] = [
     "get_warm",
     "agg",
     "open",
+    "compact",
     "irregular",
 ];
 
 /// Those that are measured on one sealed store.
-const SEALED: [&str; 7] = ["ingest_sealed", "scan_cold", "scan_warm", "get_cold", "get_warm", "agg", "open"];
+const SEALED: [&str; 8] =
+    ["ingest_sealed", "scan_cold", "scan_warm", "get_cold", "get_warm", "agg", "open", "compact"];
 
 impl Bench {
     pub(crate) fn run(self, engine: Engine) -> Result<()> {
@@ -121,6 +125,10 @@ async fn measure<D: Disk>(disk: D, engine: Engine, request: &Bench) -> Result<Ma
     if only.wants("batch_65536") {
         say(format_args!("batch_65536: {} rows", request.rows));
         bench.batches(&mut report).await?;
+    }
+    if only.wants("commit_beside_seal") {
+        say(format_args!("commit_beside_seal: durable batches, and sealing on the same core"));
+        bench.commit_beside_seal(&mut report).await?;
     }
     if only.wants_any(&SEALED) {
         say(format_args!("{}: {} rows", SEALED.join(", "), request.rows));

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use tidelog::disk::{Disk, PAGE};
-use tidelog::{ColumnId, Maintain, Maintained, Options, Reader, Seek, SegmentState, Snapshot, Store, Writer};
+use tidelog::{
+    ColumnId, Maintain, Maintained, Options, Reader, Seek, SegmentState, Snapshot, Store, Tier, Writer,
+};
 
 use super::Only;
 use super::data::{Batch, Gaps, Rows, SplitMix64, schema};
@@ -62,6 +64,9 @@ impl<D: Disk> Figures<'_, D> {
         }
         if only.wants("agg") {
             self.aggregates(report, &written).await?;
+        }
+        if only.wants("compact") {
+            self.compact(report, &written).await?;
         }
         Ok(())
     }
@@ -199,6 +204,26 @@ impl<D: Disk> Figures<'_, D> {
         report.put("scan_cold", "values_s", median(&rates));
         report.put("scan_cold", "stored_mb_s", median(&rates) / values(&ALL) * stored / 1e6);
         report.put("scan_cold", "ratio", median(&ratios));
+        Ok(())
+    }
+
+    /// All sealed rows, made dense.
+    async fn compact(&self, report: &mut Report, written: &Written) -> Result<()> {
+        let dir = self.dir.join(written.store);
+        let mut writer = Writer::open_on(self.disk.clone(), dir, Options::default()).await?;
+        let (store, start, mut rewritten) = (writer.store(), Instant::now(), 0);
+        while let Maintained::Compacted { rows, .. } = store.maintain(Maintain::Compact(Tier::Dense)).await? {
+            writer.checkpoint().await?;
+            rewritten += rows;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let at = store.snapshot();
+        let (rows, sum) = scan(&store.reader(), &at, &ALL, Keys::Wanted, written.sealed).await?;
+        let off = (sum - written.sum).abs() / written.sum.abs();
+        ensure!(rows == written.sealed && off < 1e-9, "compact: {rows} rows, sum {sum}");
+        report.put("compact", "rows_s", whole(rewritten) / seconds);
+        report.put("compact", "bytes_per_row", whole(store.stats().sealed_bytes) / whole(written.sealed));
+        writer.close().await?;
         Ok(())
     }
 
