@@ -1,6 +1,7 @@
 //! Every command but `demo` and `bench` answers at once on a small store: within so many times what starting any
 //! program takes here. A ratio, of the least of some runs, so that a busy machine cannot fail it. `doctor` is not
-//! among them: it waits for flushes of a store that it makes, and so for the disk; `ingest` for its input. What waits for
+//! among them: it waits for flushes of a store that it makes, and so for the disk; `ingest` for its input, `compact` for
+//! what it writes. What waits for
 //! the disk (`create`, and an executor on io_uring) waits as long as this one's takes: the store is where a sync costs
 //! nothing, and is asked by plain calls.
 
@@ -15,7 +16,7 @@ const RUNS: usize = 7;
 const RATIO_MAX: u32 = 100;
 
 /// Every command that the program says it has is here, or is not and has its reason above.
-const ELSEWHERE: [&str; 5] = ["bench", "demo", "doctor", "help", "ingest"];
+const ELSEWHERE: [&str; 6] = ["bench", "compact", "demo", "doctor", "help", "ingest"];
 
 fn time(mut command: Command) -> Duration {
     command.stdin(Stdio::null()).stdout(Stdio::null());
