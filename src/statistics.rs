@@ -6,6 +6,7 @@
 //! Not here: what is summed (`aggregate`), where statistics are kept (`format::segment`).
 
 use crate::codec::fixed::Fixed;
+use crate::codec::widest::widest;
 
 /// Rows of a group, as a power of two.
 pub(crate) const GROUP_BITS: u32 = 14;
@@ -144,7 +145,7 @@ impl FloatSum {
 }
 
 /// A number that can be ordered by an integer.
-pub(crate) trait Number: Copy {
+pub(crate) trait Number: Copy + PartialOrd {
     /// What to compare.
     type Rank: Ord + Copy;
 
@@ -152,26 +153,42 @@ pub(crate) trait Number: Copy {
 
     fn is_nan(self) -> bool;
 
-    /// The least and the greatest of values, none of which is a NaN.
+    /// The least and the greatest of values; none if there is none, or a NaN.
     fn ends(values: &[Self]) -> Option<(Self, Self)>;
 }
 
 /// Values that are compared side by side: so many that instructions for several at once are used.
 const ABREAST: usize = 8;
 
-/// The ends of `values` by `<`.
-fn ends_of<T: Copy + PartialOrd>(values: &[T]) -> Option<(T, T)> {
-    let first = *values.first()?;
-    let (mut least, mut greatest) = ([first; ABREAST], [first; ABREAST]);
-    let mut take = |values: &[T]| {
-        for ((least, greatest), value) in least.iter_mut().zip(&mut greatest).zip(values) {
-            *least = if *value < *least { *value } else { *least };
-            *greatest = if *value > *greatest { *value } else { *greatest };
+widest! {
+    /// The ends, by `<`, of values side by side: those in one place of all of `rows`, and whether there is a NaN.
+    fn abreast<T: Number>(rows: &[[T; ABREAST]], first: T) -> ([T; ABREAST], [T; ABREAST], bool) {
+        let (mut least, mut greatest, mut is_nan) = ([first; ABREAST], [first; ABREAST], false);
+        for values in rows {
+            for ((least, greatest), value) in least.iter_mut().zip(&mut greatest).zip(values) {
+                *least = if *value < *least { *value } else { *least };
+                *greatest = if *value > *greatest { *value } else { *greatest };
+                is_nan |= value.is_nan();
+            }
         }
-    };
+        (least, greatest, is_nan)
+    }
+}
+
+/// The ends of `values` by `<`; none if there is a NaN.
+fn ends_of<T: Number>(values: &[T]) -> Option<(T, T)> {
+    let first = *values.first()?;
     let (whole, rest) = values.as_chunks::<ABREAST>();
-    whole.iter().for_each(|values| take(values));
-    take(rest);
+    let mut last = [first; ABREAST];
+    last[..rest.len()].copy_from_slice(rest);
+    let (mut least, mut greatest, is_nan) = abreast(whole, first);
+    if is_nan || last.iter().any(|value| value.is_nan()) {
+        return None;
+    }
+    for ((least, greatest), value) in least.iter_mut().zip(&mut greatest).zip(last) {
+        *least = if value < *least { value } else { *least };
+        *greatest = if value > *greatest { value } else { *greatest };
+    }
     let least = least.into_iter().reduce(|one, other| if other < one { other } else { one })?;
     let greatest = greatest.into_iter().reduce(|one, other| if other > one { other } else { one })?;
     Some((least, greatest))
@@ -270,14 +287,13 @@ impl<T> Default for Extremes<T> {
 impl<T: Number> Extremes<T> {
     /// Looks at all of `values` that are neither null nor NaN.
     pub(crate) fn take(&mut self, values: &[T], nulls: Option<&[bool]>) {
-        let is_plain = nulls.is_none() && !values.iter().fold(false, |any, value| any | value.is_nan());
-        if is_plain {
-            if let Some((min, max)) = T::ends(values) {
-                let (least, greatest) = self.ends.unwrap_or((min, max));
-                let min = if min.rank() < least.rank() { min } else { least };
-                let max = if max.rank() > greatest.rank() { max } else { greatest };
-                self.ends = Some((min, max));
-            }
+        if nulls.is_none()
+            && let Some((min, max)) = T::ends(values)
+        {
+            let (least, greatest) = self.ends.unwrap_or((min, max));
+            let min = if min.rank() < least.rank() { min } else { least };
+            let max = if max.rank() > greatest.rank() { max } else { greatest };
+            self.ends = Some((min, max));
             return;
         }
         for (index, value) in values.iter().enumerate() {

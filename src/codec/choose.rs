@@ -22,11 +22,11 @@ const DIVISOR_SAMPLE: usize = 16;
 
 /// The codec for `values`, a block of them, as bits.
 pub(super) fn choose(values: &[u64], kind: Kind) -> Choice {
-    let plain = plain(values, kind);
-    if matches!(plain, Codec::Stride { .. }) {
-        return Choice::Codec(plain);
+    if let Some(stride) = stride(values) {
+        return Choice::Codec(stride);
     }
-    let bytes = trial(&plain, values, kind) * values.len() / trial_rows(values);
+    let (tried, plain) = tried_plain(values, kind);
+    let bytes = tried * values.len() / trial_rows(values);
     let different = dictionary::estimate(values);
     let code_bits = (usize::BITS - different.leading_zeros()) as usize;
     let entry_bytes = bytes.div_ceil(values.len()).min(8);
@@ -37,8 +37,7 @@ pub(super) fn choose(values: &[u64], kind: Kind) -> Choice {
     }
     let dictionary = Dictionary::of(values);
     let entries = &dictionary.entries;
-    let of_entries = trial(&plain_unless_stride(entries, kind), entries, kind);
-    let of_entries = of_entries * entries.len() / trial_rows(entries);
+    let of_entries = tried_plain(entries, kind).0 * entries.len() / trial_rows(entries);
     let codec = Codec::Dictionary { entries: Vec::new() };
     let of_codes = trial(&codec, &dictionary.codes, kind) * values.len() / trial_rows(values);
     if of_entries + of_codes < enough { Choice::Dictionary(dictionary) } else { Choice::Codec(plain) }
@@ -46,20 +45,20 @@ pub(super) fn choose(values: &[u64], kind: Kind) -> Choice {
 
 /// The codec for `values` where they are no dictionary: stride, integers, or one for floats.
 pub(super) fn plain(values: &[u64], kind: Kind) -> Codec {
-    stride(values).unwrap_or_else(|| plain_unless_stride(values, kind))
+    stride(values).unwrap_or_else(|| tried_plain(values, kind).1)
 }
 
-fn plain_unless_stride(values: &[u64], kind: Kind) -> Codec {
-    let Some(float) = Float::of(kind) else { return integers(values) };
-    let decimals = Codec::Decimals { choices: decimals::choices(values, float) };
-    let bytes = trial(&decimals, values, kind);
+/// The codec for `values` that are no stride, and bytes of the vectors that were tried with it.
+fn tried_plain(values: &[u64], kind: Kind) -> (usize, Codec) {
+    let tried = |codec: Codec| (trial(&codec, values, kind), codec);
+    let Some(float) = Float::of(kind) else { return tried(integers(values)) };
+    let decimals = tried(Codec::Decimals { choices: decimals::choices(values, float) });
     // Decimals that take more than half the bits are long, or none.
-    if bytes * 2 < trial_rows(values) * float.width() {
+    if decimals.0 * 2 < trial_rows(values) * float.width() {
         return decimals;
     }
-    let others = [Codec::Split(Split::choose(values, float)), integers(values)];
-    let others = others.map(|codec| (trial(&codec, values, kind), codec));
-    others.into_iter().fold((bytes, decimals), |best, next| if next.0 < best.0 { next } else { best }).1
+    let others = [Codec::Split(Split::choose(values, float)), integers(values)].map(tried);
+    others.into_iter().fold(decimals, |best, next| if next.0 < best.0 { next } else { best })
 }
 
 fn stride(values: &[u64]) -> Option<Codec> {

@@ -10,9 +10,10 @@
 //!
 //! Not here: the floats whose bits are random (`split`).
 
-use super::fixed::{Fixed, Float};
+use super::fixed::{Fixed, Float, Floating};
 use super::numbers::{self, Numbers};
 use super::parts::{Parts, small};
+use super::widest::widest;
 use super::{VECTOR, pack};
 
 /// Powers of ten, all exact, and their inverses, rounded.
@@ -62,12 +63,9 @@ impl Exponents {
 
     /// The numbers of `values`, and where they are exceptions, whose numbers mean nothing.
     fn numbers(self, values: &[u64], float: Float, numbers: &mut [u64]) -> Vec<(usize, bool)> {
-        let scale = self.scale();
         let wrong = match float {
-            Float::F64 => scale.numbers(values, f64::from_bits, f64::to_bits, numbers),
-            Float::F32 => {
-                scale.numbers(values, |bits| Float::F32.value(bits), |value| Float::F32.bits(value), numbers)
-            }
+            Float::F64 => whole_numbers::<f64>(self.scale(), values, numbers),
+            Float::F32 => whole_numbers::<f32>(self.scale(), values, numbers),
         };
         let mut exceptions = Vec::new();
         if wrong != 0 {
@@ -78,18 +76,20 @@ impl Exponents {
         }
         exceptions
     }
+}
 
-    /// About how many bits these values take; exceptions as values and positions.
-    fn cost(self, values: &[u64], float: Float) -> usize {
-        let found = match float {
-            Float::F64 => self.scale().try_on(values, f64::from_bits, f64::to_bits),
-            Float::F32 => {
-                self.scale().try_on(values, |bits| Float::F32.value(bits), |value| Float::F32.bits(value))
-            }
-        };
+/// About how many bits values take with each of these pairs; exceptions as values and positions.
+fn costs(pairs: &[Exponents], values: &[u64], float: Float) -> Vec<usize> {
+    let mut found = vec![Tried::default(); pairs.len()];
+    match float {
+        Float::F64 => try_pairs::<f64>(pairs, values, &mut found),
+        Float::F32 => try_pairs::<f32>(pairs, values, &mut found),
+    }
+    let cost = |found: &Tried| {
         let width = (u64::BITS - found.highest.saturating_sub(found.lowest).leading_zeros()) as usize;
         (values.len() - found.exceptions) * width + found.exceptions * (float.width() * 8 + 16)
-    }
+    };
+    found.iter().map(cost).collect()
 }
 
 /// The factors of two exponents.
@@ -102,6 +102,7 @@ struct Scale {
 }
 
 /// What numbers some values are.
+#[derive(Clone, Copy, Default)]
 struct Tried {
     lowest: u64,
     highest: u64,
@@ -120,13 +121,14 @@ impl Scale {
     }
 
     /// The numbers of values that come back.
-    fn try_on(self, values: &[u64], value: impl Fn(u64) -> f64, bits: impl Fn(f64) -> u64) -> Tried {
+    #[inline(always)]
+    fn try_on<F: Floating>(self, values: &[u64]) -> Tried {
         // As floats, which any machine compares several at once; their order is that of the numbers. Masks, because a choice
         // is made with jumps.
         let (mut lowest, mut highest, mut exceptions) = ([f64::MAX; ABREAST], [0.0; ABREAST], [0; ABREAST]);
         let mut take = |lane: usize, known: u64| {
-            let rounded = self.rounded(value(known));
-            let back = bits(self.to_value(rounded.to_bits()));
+            let rounded = self.rounded(F::value(known));
+            let back = F::bits(self.to_value(rounded.to_bits()));
             let mask = u64::from(back != known).wrapping_neg();
             let high = f64::from_bits(rounded.to_bits() & !mask);
             let low = f64::from_bits(rounded.to_bits() | (mask >> 2));
@@ -145,19 +147,22 @@ impl Scale {
             exceptions: usize::try_from(exceptions.iter().sum::<u64>()).unwrap_or(usize::MAX),
         }
     }
+}
+
+widest! {
+    /// What numbers all values are, by each of these pairs.
+    fn try_pairs<F: Floating>(pairs: &[Exponents], values: &[u64], found: &mut [Tried]) {
+        for (found, pair) in found.iter_mut().zip(pairs) {
+            *found = pair.scale().try_on::<F>(values);
+        }
+    }
 
     /// The numbers of all values; returns the bits in which some do not come back.
-    fn numbers(
-        self,
-        values: &[u64],
-        value: impl Fn(u64) -> f64,
-        bits: impl Fn(f64) -> u64,
-        numbers: &mut [u64],
-    ) -> u64 {
+    fn whole_numbers<F: Floating>(scale: Scale, values: &[u64], numbers: &mut [u64]) -> u64 {
         let mut wrong = 0;
         for (number, known) in numbers.iter_mut().zip(values) {
-            let rounded = self.rounded(value(*known)).to_bits();
-            wrong |= bits(self.to_value(rounded)) ^ known;
+            let rounded = scale.rounded(F::value(*known)).to_bits();
+            wrong |= F::bits(scale.to_value(rounded)) ^ known;
             *number = rounded & pack::mask(NUMBER_BITS);
         }
         wrong
@@ -172,18 +177,17 @@ pub(super) fn choices(values: &[u64], float: Float) -> Vec<Exponents> {
 }
 
 /// The best `count` of `pairs` for a sample of `values`.
-fn best(
-    mut pairs: Vec<Exponents>,
-    sample: usize,
-    count: usize,
-    values: &[u64],
-    float: Float,
-) -> Vec<Exponents> {
+fn best(pairs: Vec<Exponents>, sample: usize, count: usize, values: &[u64], float: Float) -> Vec<Exponents> {
     let sample: Vec<u64> = spread(values, sample).collect();
     // Of equal ones the smallest exponents: they lose least.
-    pairs.sort_by_cached_key(|pair| (pair.cost(&sample, float), pair.e, pair.f));
-    pairs.truncate(count);
-    pairs
+    let costs = costs(&pairs, &sample, float).into_iter();
+    let mut costs: Vec<_> = costs.zip(pairs).map(|(cost, Exponents { e, f })| (cost, e, f)).collect();
+    if count < costs.len() {
+        costs.select_nth_unstable(count);
+        costs.truncate(count);
+    }
+    costs.sort_unstable();
+    costs.into_iter().map(|(_, e, f)| Exponents { e, f }).collect()
 }
 
 /// About `count` of these values, from everywhere.
@@ -193,14 +197,13 @@ pub(super) fn spread(values: &[u64], count: usize) -> impl ExactSizeIterator<Ite
 
 /// Appends `values`, 1 to 1,024 floats as their bits, with the best of `choices`.
 pub(super) fn encode(values: &[u64], float: Float, choices: &[Exponents], bytes: &mut Vec<u8>) {
-    let trial: Vec<u64> = spread(values, TRIAL).collect();
     let exponents = match choices {
         [only] => *only,
-        _ => choices
-            .iter()
-            .copied()
-            .min_by_key(|pair| pair.cost(&trial, float))
-            .unwrap_or(Exponents { e: 0, f: 0 }),
+        _ => {
+            let trial: Vec<u64> = spread(values, TRIAL).collect();
+            let best = costs(choices, &trial, float).into_iter().zip(choices).min_by_key(|(cost, _)| *cost);
+            best.map_or(Exponents { e: 0, f: 0 }, |(_, pair)| *pair)
+        }
     };
     let mut numbers = [0; VECTOR];
     let numbers = &mut numbers[..values.len()];
@@ -235,26 +238,15 @@ fn whole(number: u64) -> f64 {
 /// Appends the values of all `numbers`. Apart from its callers, so that this loop is always one of vector
 /// instructions: the compiler gives that up within larger functions.
 #[inline(never)]
-fn append<T: Fixed>(
-    numbers: &[u64],
-    Exponents { e, f }: Exponents,
-    bits: impl Fn(f64) -> u64,
-    values: &mut Vec<T>,
-) {
-    let (up, down) = (TENS[usize::from(f)], TENTHS[usize::from(e)]);
-    values.extend(numbers.iter().map(|number| T::from_bits(bits(whole(*number) * up * down))));
+fn append<T: Fixed, F: Floating>(numbers: &[u64], scale: Scale, values: &mut Vec<T>) {
+    values.extend(numbers.iter().map(|number| T::from_bits(F::bits(scale.to_value(*number)))));
 }
 
 /// The same of whole numbers that are distances from `origin`: up to 2^52 the sum of the two is exact.
 #[inline(never)]
-fn append_short<T: Fixed>(
-    distances: &[u32],
-    origin: f64,
-    Exponents { e, f }: Exponents,
-    values: &mut Vec<T>,
-) {
-    let (up, down) = (TENS[usize::from(f)], TENTHS[usize::from(e)]);
-    let value = |distance: &u32| (origin + f64::from(distance.cast_signed())) * up * down;
+fn append_short<T: Fixed>(distances: &[u32], origin: f64, scale: Scale, values: &mut Vec<T>) {
+    let value =
+        |distance: &u32| (origin + f64::from(distance.cast_signed())) * scale.back_up * scale.back_down;
     values.extend(distances.iter().map(|distance| T::from_bits(value(distance).to_bits())));
 }
 
@@ -318,8 +310,8 @@ impl Scaled {
         }
         let start = values.len();
         match self.float {
-            Float::F64 => append(numbers, self.exponents, f64::to_bits, values),
-            Float::F32 => append(numbers, self.exponents, |value| Float::F32.bits(value), values),
+            Float::F64 => append::<T, f64>(numbers, self.exponents.scale(), values),
+            Float::F32 => append::<T, f32>(numbers, self.exponents.scale(), values),
         }
         let first = self.exceptions.partition_point(|(position, _)| usize::from(*position) < row);
         let listed =
@@ -405,8 +397,8 @@ impl<'a> Decimals<'a> {
         self.numbers.check(numbers, pack::mask(NUMBER_BITS))?;
         let numbers = &numbers[..self.numbers.count()];
         match self.float {
-            Float::F64 => append(numbers, self.exponents, f64::to_bits, values),
-            Float::F32 => append(numbers, self.exponents, |value| Float::F32.bits(value), values),
+            Float::F64 => append::<T, f64>(numbers, self.exponents.scale(), values),
+            Float::F32 => append::<T, f32>(numbers, self.exponents.scale(), values),
         }
         self.put_exceptions(start, values);
         Ok(())
@@ -419,7 +411,7 @@ impl<'a> Decimals<'a> {
         }
         let short = bytemuck::cast_slice_mut::<u64, u32>(numbers).first_chunk_mut()?;
         let origin = self.numbers.decode_short(pack::mask(NUMBER_BITS), short)?;
-        append_short(&short[..self.numbers.count()], whole(origin), self.exponents, values);
+        append_short(&short[..self.numbers.count()], whole(origin), self.exponents.scale(), values);
         Some(())
     }
 

@@ -13,13 +13,14 @@ pub(super) struct Dictionary {
 
 /// So many values of a block say how many different ones there may be.
 const SAMPLE: usize = 1024;
-/// Places of the table, a power of two above twice the rows of a block.
-const PLACES_LOG: u32 = 15;
+/// Places of a table, a power of two: twice the values of a sample, or rows of a block, and more.
+const SAMPLE_PLACES: u32 = 12;
+const BLOCK_PLACES: u32 = 15;
 
 /// About how many different values there are: as many as make so many equal pairs in a sample.
 pub(super) fn estimate(values: &[u64]) -> usize {
     let sample = spread(values, SAMPLE);
-    let (len, mut table) = (sample.len(), Table::new());
+    let (len, mut table) = (sample.len(), Table::new(SAMPLE_PLACES));
     sample.for_each(|value| {
         table.number(value);
     });
@@ -31,20 +32,22 @@ pub(super) fn estimate(values: &[u64]) -> usize {
 
 /// Values by the order in which each was seen first.
 struct Table {
+    /// How many places there are, as a power of two.
+    places_log: u32,
     places: Vec<u16>,
     seen: Vec<u64>,
 }
 
 impl Table {
-    fn new() -> Self {
-        Self { places: vec![u16::MAX; 1 << PLACES_LOG], seen: Vec::new() }
+    fn new(places_log: u32) -> Self {
+        Self { places_log, places: vec![u16::MAX; 1 << places_log], seen: Vec::new() }
     }
 
     /// How many different ones were seen before this was.
     fn number(&mut self, value: u64) -> usize {
         // Fibonacci hashing: the highest bits of the product are the well mixed ones.
-        let mixed = (value ^ value >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PLACES_LOG);
-        let mut place = mixed as usize;
+        let mixed = (value ^ value >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - self.places_log);
+        let mut place = usize::try_from(mixed).unwrap_or(0);
         loop {
             let number = usize::from(self.places[place]);
             match self.seen.get(number) {
@@ -62,7 +65,7 @@ impl Table {
 impl Dictionary {
     /// Of `values`, at most a block of them.
     pub(super) fn of(values: &[u64]) -> Self {
-        let mut table = Table::new();
+        let mut table = Table::new(BLOCK_PLACES);
         let numbers: Vec<usize> = values.iter().map(|value| table.number(*value)).collect();
         let mut seen: Vec<(u64, usize)> = table.seen.into_iter().zip(0..).collect();
         seen.sort_unstable();

@@ -66,21 +66,45 @@ impl Float {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the bits of an f32 are 32")]
-    pub(super) fn value(self, bits: u64) -> f64 {
-        match self {
-            Self::F32 => f32::from_bits(bits as u32).into(),
-            Self::F64 => f64::from_bits(bits),
-        }
-    }
-
     /// The bits of `value`, which an `f32` is rounded to.
-    #[expect(clippy::cast_possible_truncation, reason = "rounding is what is meant")]
     pub(super) fn bits(self, value: f64) -> u64 {
         match self {
-            Self::F32 => (value as f32).to_bits().into(),
-            Self::F64 => value.to_bits(),
+            Self::F32 => <f32 as Floating>::bits(value),
+            Self::F64 => <f64 as Floating>::bits(value),
         }
+    }
+}
+
+/// A float, as the codecs compute with it.
+pub(super) trait Floating {
+    fn value(bits: u64) -> f64;
+
+    fn bits(value: f64) -> u64;
+}
+
+impl Floating for f64 {
+    #[inline(always)]
+    fn value(bits: u64) -> f64 {
+        f64::from_bits(bits)
+    }
+
+    #[inline(always)]
+    fn bits(value: f64) -> u64 {
+        value.to_bits()
+    }
+}
+
+impl Floating for f32 {
+    #[inline(always)]
+    fn value(bits: u64) -> f64 {
+        f32::from_bits(low(bits)).into()
+    }
+
+    /// Rounded.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "rounding is what is meant")]
+    fn bits(value: f64) -> u64 {
+        (value as f32).to_bits().into()
     }
 }
 

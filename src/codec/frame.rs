@@ -8,12 +8,13 @@
 //! Not here: what the numbers are of values: themselves, differences, what a line leaves (`numbers`).
 
 use super::parts::{Parts, small};
+use super::widest::widest;
 use super::{VECTOR, pack};
 
 /// Bits of a patch's position.
 const POSITION_BITS: usize = 16;
 /// So many numbers say where most of them are.
-const SAMPLE: usize = 31;
+const SAMPLE: usize = 27;
 
 /// Numbers up to so far from the last one of a vector are handled in 32 bits: half the room, half the time.
 const REACH: u64 = 1 << 30;
@@ -141,17 +142,33 @@ impl Histogram {
     }
 }
 
-/// The one in the middle of a few of these numbers.
-fn middle<T: Copy + Default + Ord>(numbers: &[T]) -> T {
-    let (mut sample, step) = ([T::default(); SAMPLE], numbers.len().div_ceil(SAMPLE).max(1));
-    sample.iter_mut().zip(numbers.iter().step_by(step)).for_each(|(to, number)| *to = *number);
-    let len = numbers.len().div_ceil(step);
-    sample[..len].sort_unstable();
-    sample[len / 2]
+/// About the one in the middle of these numbers: of a few of them, in threes of threes, that of each three. Numbers that
+/// have no order would make a sort guess wrong at every step.
+fn middle<T: Copy + Ord>(numbers: &[T]) -> T {
+    let of_three = |one: T, two: T, three: T| one.max(two).min(one.min(two).max(three));
+    let number = |place: usize| numbers[place * numbers.len() / SAMPLE];
+    let mut sample: [T; SAMPLE] = std::array::from_fn(number);
+    let mut len = SAMPLE;
+    while len > 1 {
+        len /= 3;
+        for place in 0..len {
+            sample[place] = of_three(sample[place], sample[place + len], sample[place + 2 * len]);
+        }
+    }
+    sample[0]
 }
 
-fn how_many(numbers: &[u32], is_one: impl Fn(u32) -> bool) -> usize {
-    numbers.iter().map(|number| u32::from(is_one(*number))).sum::<u32>() as usize
+widest! {
+    /// How many of these distances have more than so many bits, from `low` up.
+    fn longer_above(distances: &[u32], low: u32, bits: u32) -> usize {
+        distances.iter().map(|distance| u32::from((distance - low) >> bits != 0)).sum::<u32>() as usize
+    }
+
+    /// The same in zigzag around `middle`.
+    fn longer_around(distances: &[u32], middle: u32, bits: u32) -> usize {
+        let is_longer = |distance: &u32| zigzag_short(distance.wrapping_sub(middle)) >> bits != 0;
+        distances.iter().map(|distance| u32::from(is_longer(distance))).sum::<u32>() as usize
+    }
 }
 
 /// Numbers that lie close together, as what they are above `origin`.
@@ -192,24 +209,21 @@ impl<'a> Short<'a> {
             bits_above: bits_of((self.highest - low).into()),
             bits_around: far[0].max(far[1]),
         };
-        let above = |bits| how_many(distances, |distance| (distance - low) >> bits != 0);
-        let around =
-            |bits| how_many(distances, |distance| zigzag_short(distance.wrapping_sub(middle)) >> bits != 0);
-        spread.plan(above, around)
+        spread.plan(|bits| longer_above(distances, low, bits), |bits| longer_around(distances, middle, bits))
     }
 }
 
-/// Distances from `origin`; returns the bits of all of them together. Loops like this one stand apart, so that they are
-/// made of vector instructions wherever they are called.
-#[inline(never)]
-fn shorten(numbers: &[u64], origin: u64, into: &mut [u32]) -> u64 {
-    let mut ored = 0;
-    for (short, number) in into.iter_mut().zip(numbers) {
-        let distance = number.wrapping_sub(origin);
-        *short = low_half(distance);
-        ored |= distance;
+widest! {
+    /// Distances from `origin`; returns the bits of all of them together.
+    fn shorten(numbers: &[u64], origin: u64, into: &mut [u32]) -> u64 {
+        let mut ored = 0;
+        for (short, number) in into.iter_mut().zip(numbers) {
+            let distance = number.wrapping_sub(origin);
+            *short = low_half(distance);
+            ored |= distance;
+        }
+        ored
     }
-    ored
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the upper half is zero, or is looked at apart")]
@@ -217,12 +231,13 @@ fn low_half(distance: u64) -> u32 {
     distance as u32
 }
 
-/// The lowest and the highest of numbers of 31 bits.
-#[inline(never)]
-fn ends(distances: &[u32]) -> (u32, u32) {
-    let signed = distances.iter().map(|distance| distance.cast_signed());
-    let (low, high) = signed.fold((i32::MAX, 0), |(low, high), each| (low.min(each), high.max(each)));
-    (low.cast_unsigned(), high.cast_unsigned())
+widest! {
+    /// The lowest and the highest of numbers of 31 bits.
+    fn ends(distances: &[u32]) -> (u32, u32) {
+        let signed = distances.iter().map(|distance| distance.cast_signed());
+        let (low, high) = signed.fold((i32::MAX, 0), |(low, high), each| (low.min(each), high.max(each)));
+        (low.cast_unsigned(), high.cast_unsigned())
+    }
 }
 
 /// The frame for numbers, without so many of the first.
@@ -294,21 +309,23 @@ pub(super) fn encode(content: &Content<'_>, bytes: &mut Vec<u8>) {
     patches.iter().for_each(|patch| bytes.extend(&patch.to_le_bytes()[..patch_bytes]));
 }
 
-/// Distances up to `mask` from `base` on, zeros for all others.
-#[inline(never)]
-fn near_base(numbers: &[u64], base: u64, mask: u64, near: &mut [u64]) {
-    for (near, number) in near.iter_mut().zip(numbers) {
-        let distance = number.wrapping_sub(base);
-        *near = if distance <= mask { distance } else { 0 };
+widest! {
+    /// Distances up to `mask` from `base` on, zeros for all others.
+    fn near_base(numbers: &[u64], base: u64, mask: u64, near: &mut [u64]) {
+        for (near, number) in near.iter_mut().zip(numbers) {
+            let distance = number.wrapping_sub(base);
+            *near = if distance <= mask { distance } else { 0 };
+        }
     }
 }
 
-/// The same of short distances, in their place.
-#[inline(never)]
-fn near_short(distances: &mut [u32], base: u32, mask: u32) {
-    for distance in distances {
-        let above = distance.wrapping_sub(base);
-        *distance = if above <= mask { above } else { 0 };
+widest! {
+    /// The same of short distances, in their place.
+    fn near_short(distances: &mut [u32], base: u32, mask: u32) {
+        for distance in distances {
+            let above = distance.wrapping_sub(base);
+            *distance = if above <= mask { above } else { 0 };
+        }
     }
 }
 

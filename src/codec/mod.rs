@@ -28,6 +28,7 @@ mod pco;
 pub(crate) mod raw;
 mod split;
 mod sums;
+pub(crate) mod widest;
 
 /// Rows of a vector; the last one of a block may have fewer.
 pub(crate) const VECTOR: usize = 1024;

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use crate::codec::block::Scratch;
 use crate::codec::fixed::Fixed;
 use crate::codec::raw::Raw;
+use crate::codec::widest::widest;
 use crate::codec::{Tier, VECTOR};
 use crate::format::StoreId;
 use crate::format::block::{self, BlockPlace, SealedBlock};
@@ -181,9 +182,11 @@ fn encoded<T: Fixed>(values: &[T], to: Target<'_>) -> Result<Made, Wrong> {
     Ok(Made { bytes, entry, group: None })
 }
 
-/// Bit by bit; all of them, because a loop that may end early looks at one after the other.
-fn is_same<T: Fixed>(values: &[T], decoded: &[T]) -> bool {
-    let different = |(one, other): (&T, &T)| one.bits() ^ other.bits();
-    values.len() == decoded.len()
-        && values.iter().zip(decoded).map(different).fold(0, |ored, bits| ored | bits) == 0
+widest! {
+    /// Bit by bit; all of them, because a loop that may end early looks at one after the other.
+    fn is_same<T: Fixed>(values: &[T], decoded: &[T]) -> bool {
+        let different = |(one, other): (&T, &T)| one.bits() ^ other.bits();
+        values.len() == decoded.len()
+            && values.iter().zip(decoded).map(different).fold(0, |ored, bits| ored | bits) == 0
+    }
 }

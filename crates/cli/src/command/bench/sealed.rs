@@ -97,6 +97,8 @@ impl<D: Disk> Figures<'_, D> {
         let mut sums = Vec::new();
         let before = machine::written_bytes(self.dir);
         while done < self.rows {
+            // What is sealed while rows are made would not be timed.
+            sealer.rest();
             for batch in &mut made {
                 let count = usize::try_from(self.rows - done)?.min(BATCH);
                 rows.fill(batch, count);
@@ -104,6 +106,7 @@ impl<D: Disk> Figures<'_, D> {
                 done += count as u64;
                 sums.push((done, sum));
             }
+            sealer.work();
             let start = Instant::now();
             for batch in made.iter().filter(|batch| !batch.keys.is_empty()) {
                 writer.pending().append_batch(&batch.keys, &batch.values())?;
@@ -308,22 +311,38 @@ fn finished<D: Disk>(store: &Store<D>) -> usize {
 /// Another core, which seals whatever is finished.
 struct Sealer {
     thread: JoinHandle<Result<()>>,
-    stop: Arc<AtomicBool>,
+    orders: Arc<Orders>,
+}
+
+#[derive(Default)]
+struct Orders {
+    rest: AtomicBool,
+    stop: AtomicBool,
 }
 
 impl Sealer {
     fn start<D: Disk>(store: Store<D>, engine: Engine) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let orders = Arc::new(Orders::default());
+        let given = Arc::clone(&orders);
         let seal = async move || {
-            while !stopped.load(Ordering::Relaxed) {
-                if store.maintain(Maintain::Seal).await? == Maintained::Nothing {
+            while !given.stop.load(Ordering::Relaxed) {
+                let rests = given.rest.load(Ordering::Relaxed);
+                if rests || store.maintain(Maintain::Seal).await? == Maintained::Nothing {
                     std::thread::sleep(Duration::from_micros(200));
                 }
             }
             Ok(())
         };
-        Self { thread: std::thread::spawn(move || engine.block_on(seal())), stop }
+        Self { thread: std::thread::spawn(move || engine.block_on(seal())), orders }
+    }
+
+    /// It begins nothing more.
+    fn rest(&self) {
+        self.orders.rest.store(true, Ordering::Relaxed);
+    }
+
+    fn work(&self) {
+        self.orders.rest.store(false, Ordering::Relaxed);
     }
 
     /// Whether it still works.
@@ -333,7 +352,7 @@ impl Sealer {
     }
 
     fn stop(self) -> Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.orders.stop.store(true, Ordering::Relaxed);
         match self.thread.join() {
             Ok(sealed) => sealed,
             Err(_) => bail!("the thread that seals panicked"),
