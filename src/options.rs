@@ -69,7 +69,7 @@ impl Default for Options {
             grow_bytes: 64 << 10,
             grow_bytes_max: 64 << 20,
             cache_bytes: 32 << 20,
-            seal_bytes: 64 << 20,
+            seal_bytes: 128 << 20,
             reads_in_flight: 8,
             durability: Durability::Synced,
         }
@@ -140,7 +140,7 @@ impl Options {
     }
 
     /// Bytes of rows that stay in memory until they are encoded, and of what they are encoded to until their segment is
-    /// sealed ([`Store::maintain`](crate::Store::maintain)): 64 MiB unless told. Nothing stays while nobody seals; what
+    /// sealed ([`Store::maintain`](crate::Store::maintain)): 128 MiB unless told. Nothing stays while nobody seals; what
     /// has no room, all with 0, is read again from its files.
     #[must_use]
     pub fn seal_bytes(mut self, bytes: u64) -> Self {

@@ -102,13 +102,11 @@ impl<D: Disk> Reader<D> {
     /// The rows whose keys lie between two places.
     pub(crate) async fn rows_of(&self, at: &Snapshot, edges: [Option<Edge>; 2]) -> Result<Range<u64>> {
         let mut finder = Finder::new(&self.holdings, at);
-        let start = match edges[0] {
-            Some(start) => finder.rows_before(start).await?,
-            None => 0,
-        };
-        let end = match edges[1] {
-            Some(end) => finder.rows_before(end).await?,
-            None => at.rows(),
+        let [start, end] = match edges {
+            [Some(start), Some(end)] => finder.rows_before_both([start, end]).await?,
+            [Some(start), None] => [finder.rows_before(start).await?, at.rows()],
+            [None, Some(end)] => [0, finder.rows_before(end).await?],
+            [None, None] => [0, at.rows()],
         };
         Ok(start..end.max(start))
     }

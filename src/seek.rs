@@ -8,6 +8,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use futures::future::try_join;
+
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::{CHUNK, chunks};
@@ -116,8 +118,8 @@ impl<'a, D: Disk> Finder<'a, D> {
         Ok(Some(Position { row, key, previous_key }))
     }
 
-    /// How many of the snapshot's rows have keys before a place.
-    pub(crate) async fn rows_before(&mut self, edge: Edge) -> Result<u64> {
+    /// How many of the snapshot's segments begin before a place.
+    fn segments_before(&self, edge: Edge) -> usize {
         let (mut low, mut high) = (0, self.at.segments());
         while low < high {
             let middle = low.midpoint(high);
@@ -126,7 +128,24 @@ impl<'a, D: Disk> Finder<'a, D> {
                 _ => high = middle,
             }
         }
-        let Some(last) = low.checked_sub(1) else { return Ok(0) };
+        low
+    }
+
+    /// How many of the snapshot's rows have keys before each of two places: in one round of reads where these are of
+    /// different segments, else the second finds what the first one read.
+    pub(crate) async fn rows_before_both(&mut self, edges: [Edge; 2]) -> Result<[u64; 2]> {
+        let [start, end] = edges;
+        if self.segments_before(start) == self.segments_before(end) {
+            return Ok([self.rows_before(start).await?, self.rows_before(end).await?]);
+        }
+        let mut other = Self::new(self.holdings, self.at);
+        let (start, end) = try_join(self.rows_before(start), other.rows_before(end)).await?;
+        Ok([start, end])
+    }
+
+    /// How many of the snapshot's rows have keys before a place.
+    pub(crate) async fn rows_before(&mut self, edge: Edge) -> Result<u64> {
+        let Some(last) = self.segments_before(edge).checked_sub(1) else { return Ok(0) };
         match self.at.segment(last) {
             Segment::Sealed(segment) => self.rows_before_in(segment, edge).await,
             Segment::Raw(segment) => {

@@ -8,6 +8,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
+
 use super::Running;
 use crate::batch::Batch;
 use crate::disk::Disk;
@@ -15,10 +17,13 @@ use crate::error::Result;
 use crate::reader::Reader;
 use crate::reader::rows::{Keys, Rows, Streams};
 use crate::schema::ColumnId;
-use crate::segment::Segment;
+use crate::segment::{SealedSegment, Segment};
 use crate::snapshot::Snapshot;
 use crate::statistics::GROUP_BITS;
 use crate::value::Value;
+
+/// Segments whose index is on its way while that of those before is looked at.
+const SEGMENTS_IN_FLIGHT: usize = 16;
 
 /// Which end of a row group.
 #[derive(Clone, Copy)]
@@ -34,6 +39,25 @@ pub(super) struct LastGroup {
     group: usize,
 }
 
+/// Rows of a sealed segment.
+struct Part {
+    segment: SealedSegment,
+    rows: Range<u64>,
+}
+
+/// Those of `rows` that lie in sealed segments, which are before all others.
+fn parts(at: &Snapshot, rows: &Range<u64>) -> Vec<Part> {
+    let (mut parts, mut row) = (Vec::new(), rows.start);
+    while row < rows.end
+        && let Segment::Sealed(segment) = at.segment(at.segment_of(row))
+    {
+        let of_segment = row..rows.end.min(segment.rows.end);
+        row = of_segment.end;
+        parts.push(Part { segment, rows: of_segment });
+    }
+    parts
+}
+
 impl<D: Disk> Reader<D> {
     /// Takes rows that follow those which are taken already.
     pub(super) async fn take_rows(
@@ -44,14 +68,10 @@ impl<D: Disk> Reader<D> {
         running: &mut Running,
     ) -> Result<()> {
         let mut row = rows.start;
-        while row < rows.end {
-            let Segment::Sealed(segment) = at.segment(at.segment_of(row)) else { break };
-            let opened = self.holdings.open_sealed(segment).await?;
-            let of_segment = row..rows.end.min(opened.segment.rows.end);
-            let groups = opened.groups(&of_segment);
-            let streams =
-                Streams::load(&self.holdings, opened, &[column], Keys::Unwanted, groups.clone()).await?;
-            self.take_groups(Arc::new(streams), &of_segment, groups, running).await?;
+        let load = |part: Part| self.load(part, column);
+        let mut loaded = stream::iter(parts(at, &rows)).map(load).buffered(SEGMENTS_IN_FLIGHT);
+        while let Some((streams, of_segment)) = loaded.try_next().await? {
+            self.take_groups(streams, &of_segment, running).await?;
             row = of_segment.end;
         }
         if row >= rows.end {
@@ -64,13 +84,25 @@ impl<D: Disk> Reader<D> {
         Ok(())
     }
 
+    /// What the index says of a column's values in a segment.
+    async fn load(
+        &self,
+        Part { segment, rows }: Part,
+        column: ColumnId,
+    ) -> Result<(Arc<Streams>, Range<u64>)> {
+        let opened = self.holdings.open_sealed(segment).await?;
+        let groups = opened.groups(&rows);
+        let streams = Streams::load(&self.holdings, opened, &[column], Keys::Unwanted, groups).await?;
+        Ok((Arc::new(streams), rows))
+    }
+
     async fn take_groups(
         &self,
         streams: Arc<Streams>,
         rows: &Range<u64>,
-        groups: Range<usize>,
         running: &mut Running,
     ) -> Result<()> {
+        let groups = streams.opened.groups(rows);
         let first_row = *running.first_row.get_or_insert(rows.start);
         let known = known(&streams, rows, &groups, first_row);
         for group in groups.start..known.start {

@@ -21,7 +21,7 @@ pub(crate) struct Field {
     pub(crate) value: String,
 }
 
-/// Bytes that are read front to back.
+/// Bytes that are read front to back. Fields are taken inline, and what is rare stands apart: an index has tens of thousands.
 pub(crate) struct Cursor<'a, 't> {
     bytes: &'a [u8],
     at: usize,
@@ -55,37 +55,50 @@ impl<'a, 't> Cursor<'a, 't> {
         Malformed::new(self.offset(), what)
     }
 
+    #[inline]
     fn take(&mut self, len: usize, name: &str) -> Result<&'a [u8], Malformed> {
         if len > self.remaining() {
-            return Err(self.malformed(format!("{name} goes beyond the end")));
+            return Err(self.beyond(name));
         }
         let bytes = &self.bytes[self.at..self.at + len];
         self.at += len;
         Ok(bytes)
     }
 
-    fn note(&mut self, bytes: &[u8], name: &str, value: impl FnOnce() -> String) {
-        self.note_at(self.offset() - bytes.len() as u64, bytes, name, value);
+    #[cold]
+    fn beyond(&self, name: &str) -> Malformed {
+        self.malformed(format!("{name} goes beyond the end"))
     }
 
+    #[inline]
+    fn note(&mut self, bytes: &[u8], name: &str, value: impl FnOnce() -> String) {
+        if self.trace.is_some() {
+            self.note_at(self.offset() - bytes.len() as u64, bytes, name, value);
+        }
+    }
+
+    #[cold]
     fn note_at(&mut self, offset: u64, bytes: &[u8], name: &str, value: impl FnOnce() -> String) {
         if let Some(trace) = self.trace.as_mut() {
             trace.push(Field { offset, bytes: Some(bytes.to_vec()), name: name.to_owned(), value: value() });
         }
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self, name: &str) -> Result<[u8; N], Malformed> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N, name)?);
         Ok(array)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self, name: &str) -> Result<u8, Malformed> {
         let [value] = self.array(name)?;
         self.note(&[value], name, || value.to_string());
         Ok(value)
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self, name: &str) -> Result<u16, Malformed> {
         let bytes = self.array(name)?;
         let value = u16::from_le_bytes(bytes);
@@ -93,6 +106,7 @@ impl<'a, 't> Cursor<'a, 't> {
         Ok(value)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self, name: &str) -> Result<u32, Malformed> {
         let bytes = self.array(name)?;
         let value = u32::from_le_bytes(bytes);
@@ -100,6 +114,7 @@ impl<'a, 't> Cursor<'a, 't> {
         Ok(value)
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self, name: &str) -> Result<u64, Malformed> {
         let bytes = self.array(name)?;
         let value = u64::from_le_bytes(bytes);
@@ -308,18 +323,22 @@ impl<'a> Writer<'a> {
         self
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self, value: u8) -> &mut Self {
         self.bytes(&[value])
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self, value: u16) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self, value: u32) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self, value: u64) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }

@@ -7,7 +7,7 @@
 
 use super::blocks::{NOT_A_NULL, Wrong, check_bools, check_nulls};
 use super::origin::Texts;
-use super::output::Output;
+use super::output::{Output, Write};
 use super::{Making, groups, nulls_of};
 use crate::codec::block::Scratch;
 use crate::codec::bytes::Runs;
@@ -27,7 +27,11 @@ const COMPARED_BYTES_MAX: u64 = 4 << 20;
 
 impl<D: Disk> Making<'_, D> {
     /// Blocks of the values whose data is file number `file`; the entries of them.
-    pub(super) async fn write_bytes(&self, file: usize, output: &mut Output<D::File>) -> Result<Vec<Entry>> {
+    pub(super) async fn write_bytes(
+        &self,
+        file: usize,
+        output: &mut Output<D::File, impl Write<D::File>>,
+    ) -> Result<Vec<Entry>> {
         let schema = &self.shared.schema;
         let mut texts = self.origin.texts(self.shared, file).await?;
         let mut nulls = match nulls_of(schema.files()[file], schema) {
@@ -65,7 +69,7 @@ impl<D: Disk> Making<'_, D> {
         file: usize,
         ends: &[u64],
         texts: &mut Texts<'_, D>,
-        output: &mut Output<D::File>,
+        output: &mut Output<D::File, impl Write<D::File>>,
     ) -> Result<Result<Coded, &'static str>> {
         let place = BlockPlace { segment: self.number, offset: output.at() };
         let data_bytes = ends.last().copied().unwrap_or(0);
@@ -87,9 +91,7 @@ impl<D: Disk> Making<'_, D> {
                 self.turn.check()?;
                 output.push(&bytes).await.map_err(Refused::before_writing)?;
                 bytes.clear();
-                if !self.origin.waits() {
-                    self.shared.disk.submit().await;
-                }
+                self.shared.disk.submit().await;
             }
         }
         if !letters.is_whole() {

@@ -8,7 +8,7 @@ use super::blocks::values;
 use super::older::{self, Older};
 use super::source::Source;
 use super::staging::Staged;
-use crate::disk::Disk;
+use crate::disk::{Disk, File};
 use crate::error::{Error, Result};
 use crate::format::segment::Shape;
 use crate::options::VALUE_BYTES_MAX;
@@ -39,7 +39,7 @@ impl Origin {
         Ok(match self {
             Self::Raw { segment, staged } => {
                 let source = Source::open(shared, segment, file, width).await?;
-                Values::Raw(source.beside(staged.as_ref()))
+                Values::Raw(Box::new(source.beside(staged.as_ref())))
             }
             Self::Sealed(olds) => {
                 let shape = Shape::of(raw, &shared.schema);
@@ -75,11 +75,6 @@ impl Origin {
         }
     }
 
-    /// Whether bringing rows always waits for the disk: those in memory, and blocks that a read brought many of, do not.
-    pub(super) fn waits(&self) -> bool {
-        matches!(self, Self::Raw { staged: None, .. })
-    }
-
     /// The error that says that what was made of these rows is not them.
     pub(super) fn damaged<D: Disk>(
         &self,
@@ -106,7 +101,7 @@ impl Origin {
 
 /// Values of a file of fixed width, row group by row group.
 pub(super) enum Values<'a, D: Disk> {
-    Raw(Source<'a, D::File>),
+    Raw(Box<Source<'a, D::File>>),
     Sealed(Box<older::Values<'a, D>>),
 }
 
@@ -135,7 +130,7 @@ pub(super) enum Texts<'a, D: Disk> {
 }
 
 /// Of raw files.
-pub(super) struct RawTexts<'a, F> {
+pub(super) struct RawTexts<'a, F: File> {
     data: Source<'a, F>,
     offsets: Source<'a, F>,
     /// Bytes of data.

@@ -1,23 +1,42 @@
 //! The file of a sealed segment on its way to the disk: written front to back, then read back.
 //!
+//! A few writes are on their way while what comes next is encoded, and a few reads while what came is compared.
 //! Invariant: what a sealed segment's file is said to hold has been read from it.
 //! Not here: what is in it (`seal`).
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures::stream::FuturesUnordered;
+use futures::{StreamExt, poll, stream};
 
 use crate::disk::{Disk, File, PAGE, read_exact, write_all};
 use crate::error::{Error, Refused, Result};
 use crate::format::crc32c;
 use crate::mutant::{self, Mutant};
 
-/// Bytes of one write: what was encoded in memory between two waits is never much more.
+/// Bytes of one write or read.
 const PIECE: usize = 256 << 10;
+/// Writes on their way beside the piece that is being filled.
+const WRITES_IN_FLIGHT: usize = 2;
+/// Reads on their way when the file is read back.
+const READS_IN_FLIGHT: usize = 4;
+
+/// A write on its way, which returns its buffer.
+pub(super) trait Write<F: File>: Future<Output = io::Result<F::Buffer>> {}
+
+impl<F: File, W: Future<Output = io::Result<F::Buffer>>> Write<F> for W {}
 
 /// A file that grows.
-pub(super) struct Output<F: File> {
+pub(super) struct Output<F: File, W> {
     path: PathBuf,
-    file: F,
+    file: Arc<F>,
+    write: fn(Arc<F>, u64, F::Buffer) -> W,
+    in_flight: FuturesUnordered<W>,
+    /// Buffers of a piece that were written.
+    spare: Vec<F::Buffer>,
     buffer: F::Buffer,
     filled: usize,
     written: Written,
@@ -30,12 +49,18 @@ pub(super) struct Written {
     sums: Vec<u32>,
 }
 
-impl<F: File> Output<F> {
-    pub(super) fn new(path: PathBuf, file: F) -> Self {
-        let buffer = file.buffer(PIECE);
-        Self { path, file, buffer, filled: 0, written: Written::default() }
-    }
+/// Into an empty file.
+pub(super) fn output<F: File>(path: PathBuf, file: F) -> Output<F, impl Write<F>> {
+    let (buffer, file) = (file.buffer(PIECE), Arc::new(file));
+    let (in_flight, spare, written) = (FuturesUnordered::new(), Vec::new(), Written::default());
+    Output { path, file, write, in_flight, spare, buffer, filled: 0, written }
+}
 
+async fn write<F: File>(file: Arc<F>, offset: u64, buffer: F::Buffer) -> io::Result<F::Buffer> {
+    write_all(&*file, offset, buffer).await
+}
+
+impl<F: File, W: Write<F>> Output<F, W> {
     /// Where the next byte goes.
     pub(super) fn at(&self) -> u64 {
         self.written.bytes + self.filled as u64
@@ -62,21 +87,41 @@ impl<F: File> Output<F> {
         self.push(&zeros[..rest]).await
     }
 
-    /// Writes what is in the buffer, whole pages.
+    /// Begins to write what is in the buffer, whole pages; waits where enough is on its way.
     async fn write(&mut self) -> Result<(), Refused> {
-        let fresh = self.file.buffer(PIECE);
+        let fresh = self.spare.pop().unwrap_or_else(|| self.file.buffer(PIECE));
         let mut buffer = std::mem::replace(&mut self.buffer, fresh);
         if self.filled < PIECE {
             let mut shorter = self.file.buffer(self.filled);
             shorter.copy_from_slice(&buffer[..self.filled]);
             buffer = shorter;
         }
-        let sum = crc32c(&buffer);
-        let written = write_all(&self.file, self.written.bytes, buffer).await;
-        written.map_err(|error| Refused::new("write", &self.path, error))?;
-        self.written.sums.push(sum);
+        self.written.sums.push(crc32c(&buffer));
+        self.in_flight.push((self.write)(Arc::clone(&self.file), self.written.bytes, buffer));
         self.written.bytes += self.filled as u64;
         self.filled = 0;
+        // A write begins when it is asked for.
+        if let Poll::Ready(Some(landed)) = poll!(self.in_flight.next()) {
+            self.take(landed)?;
+        }
+        self.wait(WRITES_IN_FLIGHT).await
+    }
+
+    /// Waits until no more than so many writes are on their way.
+    async fn wait(&mut self, most: usize) -> Result<(), Refused> {
+        while self.in_flight.len() > most
+            && let Some(landed) = self.in_flight.next().await
+        {
+            self.take(landed)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, landed: io::Result<F::Buffer>) -> Result<(), Refused> {
+        let buffer = landed.map_err(|error| Refused::new("write", &self.path, error))?;
+        if buffer.len() == PIECE {
+            self.spare.push(buffer);
+        }
         Ok(())
     }
 
@@ -85,10 +130,12 @@ impl<F: File> Output<F> {
         if self.filled > 0 {
             self.write().await?;
         }
+        self.wait(0).await?;
         if !mutant::is(Mutant::NoSegmentSync) {
-            disk.sync_files(&[&self.file]).await.map_err(|error| Refused::sync(&self.path, error))?;
+            disk.sync_files(&[&*self.file]).await.map_err(|error| Refused::sync(&self.path, error))?;
         }
-        self.file.close().await.map_err(|error| Refused::new("close", &self.path, error))?;
+        let Some(file) = Arc::into_inner(self.file) else { unreachable!("every write has ended") };
+        file.close().await.map_err(|error| Refused::new("close", &self.path, error))?;
         Ok(self.written)
     }
 }
@@ -104,12 +151,16 @@ impl Written {
         goes_on: impl Fn() -> Result<()>,
     ) -> Result<Vec<u8>> {
         let mut end = Vec::new();
-        for (offset, sum) in (0..).step_by(PIECE).zip(&self.sums) {
-            goes_on()?;
+        let read = |(offset, sum): (u64, u32)| async move {
             let len = usize::try_from(self.bytes - offset).unwrap_or(usize::MAX).min(PIECE);
-            let bytes = read_exact(file, offset, len).await;
+            (offset, sum, read_exact(file, offset, len).await)
+        };
+        let pieces = (0..).step_by(PIECE).zip(self.sums.iter().copied());
+        let mut reads = stream::iter(pieces).map(read).buffered(READS_IN_FLIGHT);
+        while let Some((offset, sum, bytes)) = reads.next().await {
+            goes_on()?;
             let is_there = match &bytes {
-                Ok(bytes) => crc32c(bytes) == *sum || mutant::is(Mutant::NoReadBack),
+                Ok(bytes) => crc32c(bytes) == sum || mutant::is(Mutant::NoReadBack),
                 Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
             };
             if !is_there {

@@ -6,9 +6,13 @@
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::disk::{Disk, File, Mode, TRANSFER_BYTES_MAX, read_exact};
+use futures::future::{MaybeDone, maybe_done};
+use futures::poll;
+
+use crate::disk::{Disk, File, Mode, ReadExact, TRANSFER_BYTES_MAX, read_exact};
 use crate::error::{Error, Result};
 use crate::format::manifest::Finished;
 use crate::format::sums::{self, Home, Sums};
@@ -71,10 +75,18 @@ fn refused(action: &'static str, path: &Path, offset: u64, error: io::Error) -> 
     }
 }
 
+/// The read that comes next, on its way.
+struct Ahead<F: File> {
+    offset: u64,
+    len: usize,
+    read: MaybeDone<ReadExact<F, Arc<F>>>,
+}
+
 /// A raw file on its way through memory.
-pub(super) struct Source<'a, F> {
+pub(super) struct Source<'a, F: File> {
     path: PathBuf,
-    file: F,
+    file: Arc<F>,
+    ahead: Option<Ahead<F>>,
     /// Number of the file.
     number: usize,
     /// The first row of the segment.
@@ -99,9 +111,10 @@ impl<'a, F: File> Source<'a, F> {
     ) -> Result<Self> {
         let path = segment.segment.file_path(&shared.dir, &shared.schema, number);
         let (view, width) = (segment.view(number), width as u64);
-        let file = open(&shared.disk, &path).await?;
+        let file = Arc::new(open(&shared.disk, &path).await?);
         let first_row = segment.segment.rows.start;
-        Ok(Self { path, file, number, first_row, staged: None, view, width, bytes: Vec::new(), start: 0 })
+        let (staged, bytes) = (None, Vec::new());
+        Ok(Self { path, file, ahead: None, number, first_row, staged, view, width, bytes, start: 0 })
     }
 
     /// What is in memory is not read.
@@ -133,14 +146,32 @@ impl<'a, F: File> Source<'a, F> {
                 continue;
             }
             let run = self.view.run(next..self.view.end, chunks);
-            let read = read_exact(&self.file, run.offset, run.len).await;
+            let mut read = match self.ahead.take() {
+                Some(Ahead { offset, len, read }) if (offset, len) == (run.offset, run.len) => read,
+                _ => maybe_done(read_exact(Arc::clone(&self.file), run.offset, run.len)),
+            };
+            (&mut read).await;
+            let Some(read) = Pin::new(&mut read).take_output() else { unreachable!("it is done") };
             let bytes = read.map_err(|error| refused("read", &self.path, run.offset, error))?;
+            self.read_ahead(run.offset + run.len as u64, chunks).await;
             run.verify(&bytes).map_err(|offset| {
                 Error::corrupt(&self.path, offset, "the bytes from here on do not match their checksum")
             })?;
             self.bytes.extend_from_slice(&bytes[at(next, run.offset)..]);
         }
         Ok(&self.bytes[at(range.start, self.start)..at(range.end, self.start)])
+    }
+
+    /// Begins to read what comes from `offset` on, unless it need not be read: the disk works while rows are encoded.
+    async fn read_ahead(&mut self, offset: u64, chunks: u64) {
+        if offset >= self.view.end || self.in_memory(offset..self.view.end).is_some() {
+            return;
+        }
+        let run = self.view.run(offset..self.view.end, chunks);
+        let mut read = maybe_done(read_exact(Arc::clone(&self.file), run.offset, run.len));
+        // A read begins when it is asked for.
+        let _ = poll!(&mut read);
+        self.ahead = Some(Ahead { offset: run.offset, len: run.len, read });
     }
 
     /// The first bytes of a range, whole rows, that are in memory.
@@ -158,6 +189,9 @@ impl<'a, F: File> Source<'a, F> {
 
     /// Gives the file back.
     pub(super) async fn close(self) {
-        close(self.file).await;
+        drop(self.ahead);
+        if let Some(file) = Arc::into_inner(self.file) {
+            close(file).await;
+        }
     }
 }

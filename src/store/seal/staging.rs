@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::WORK_BYTES;
 use super::blocks::Made;
 use crate::format::segment::Shape;
 use crate::schema::Schema;
@@ -24,9 +25,6 @@ use crate::statistics::{GROUP_ROWS, LANES};
 const COPIED_BYTES_MAX: u64 = 64 << 10;
 /// Room that is obtained for commits that are copied.
 const PIECE_BYTES: u64 = 1 << 20;
-/// Raw bytes that are encoded ahead between two waits, and those of one more block.
-const AHEAD_BYTES: u64 = 512 << 10;
-
 /// Between the writer and those who seal.
 #[derive(Debug)]
 pub(crate) struct Staging {
@@ -243,7 +241,7 @@ impl Staging {
         let (group, next) = staged.next(first_row)?;
         let (mut files, mut bytes) = (Vec::new(), 0);
         for file in &self.files[next..] {
-            if bytes >= AHEAD_BYTES {
+            if bytes >= WORK_BYTES as u64 {
                 break;
             }
             bytes += schema.files()[*file].width().unwrap_or(0) as u64 * GROUP_ROWS;
