@@ -324,9 +324,12 @@ impl Scaled {
 
     /// The value of row `row`, whose number is `number`, as bits.
     pub(super) fn value(&self, row: usize, number: u64) -> Result<u64, &'static str> {
+        // Of exceptions too: a scan looks at all numbers at once, and what it refuses is to be read nowhere.
+        if number > pack::mask(NUMBER_BITS) {
+            return Err(ABOVE);
+        }
         match self.exceptions.binary_search_by_key(&row, |(position, _)| usize::from(*position)) {
             Ok(index) => Ok(self.exceptions[index].1),
-            Err(_) if number > pack::mask(NUMBER_BITS) => Err(ABOVE),
             Err(_) => Ok(self.float.bits(self.exponents.to_value(number))),
         }
     }
@@ -423,14 +426,14 @@ impl<'a> Decimals<'a> {
 
     /// The bits of value `index` alone.
     pub(super) fn value(&self, index: usize) -> Result<u64, &'static str> {
+        let number = self.numbers.number(index);
+        // As above: of exceptions too.
+        if number > pack::mask(NUMBER_BITS) {
+            return Err(ABOVE);
+        }
         match self.positions.binary_search_by_key(&index, |position| u16::from_le_bytes(*position).into()) {
             Ok(exception) => Ok(self.exception(exception)),
-            Err(_) => match self.numbers.number(index) {
-                number if number <= pack::mask(NUMBER_BITS) => {
-                    Ok(self.float.bits(self.exponents.to_value(number)))
-                }
-                _ => Err(ABOVE),
-            },
+            Err(_) => Ok(self.float.bits(self.exponents.to_value(number))),
         }
     }
 }

@@ -239,6 +239,49 @@ fn entries_of_a_dictionary_rise_and_are_no_dictionary() {
     assert_eq!(dictionary(5, 5, 2, 1), None, "a dictionary of a dictionary");
 }
 
+/// A block of decimals that are whole numbers, as vectors and as a page: NaN at row 5, where the number is `number`.
+fn decimals_with(number: u64) -> [Vec<u8>; 2] {
+    let rows = DECIMAL_ROWS as u64;
+    let mut numbers: Vec<u64> = (0..rows).map(|row| (1 << 51) + row * row / 7).collect();
+    numbers[5] = number;
+    let mut list = vec![0, 0, 1, 0, 5, 0];
+    list.extend(f64::NAN.to_bits().to_le_bytes());
+    let mut vector = list.clone();
+    super::super::numbers::encode(&numbers, &mut vector);
+    let mut vectors = vec![3, 0, rows as u8, (rows >> 8) as u8, 10, 0, 0, 0];
+    vectors.extend((vector.len() as u16).to_le_bytes());
+    vectors.append(&mut vector);
+    let mut page = block::encode(&numbers, Tier::Dense);
+    assert_eq!(page[0], 8, "the numbers are a page");
+    (page[0], page[4]) = (9, page[4] + list.len() as u8);
+    page.splice(8..8, list);
+    [vectors, page]
+}
+
+const DECIMAL_ROWS: usize = 700;
+
+#[test]
+fn a_number_above_the_highest_of_decimals_is_refused_at_an_exception_too() {
+    let at = |bytes: &[u8], row| {
+        let block = Block::parse(bytes, crate::schema::Kind::F64, DECIMAL_ROWS, 0).unwrap();
+        block.value::<f64>(row, vector(&block, bytes, 0), &mut Scratch::default()).map(f64::to_bits)
+    };
+    for bytes in decimals_with((1 << 52) - 1) {
+        let values = read::<f64>(&bytes, DECIMAL_ROWS).unwrap();
+        let expected = [4, 5, 6].map(|row| if row == 5 { f64::NAN } else { f64::from(row * row / 7) });
+        assert_eq!(values[4..7], expected.map(f64::to_bits));
+        assert_eq!(at(&bytes, 5), Ok(f64::NAN.to_bits()));
+    }
+    for number in [1 << 52, 1 << 60, u64::MAX] {
+        for bytes in decimals_with(number) {
+            assert_eq!(read::<f64>(&bytes, DECIMAL_ROWS), None, "{number}, codec {}", bytes[0]);
+            let refused = at(&bytes, 5).unwrap_err();
+            assert!(refused.what.contains("above 2^52"), "{number}, codec {}", bytes[0]);
+            assert_eq!(at(&bytes, 6), Ok(5.0_f64.to_bits()), "rows beside it can be read alone");
+        }
+    }
+}
+
 #[test]
 fn forms_of_pco_that_take_memory_as_they_say_are_refused() {
     let mut random = SplitMix64(10);
