@@ -1,9 +1,10 @@
-//! Damage of sealed segments: a small store whose segments hold every codec, each bit and each length of their files,
-//! and files that are other ones. Answers are the right ones or name the file; a check finds every flipped bit; what is
-//! not damaged stays readable.
+//! Damage of sealed segments: a small store whose segments hold every codec of the fast tier, and the same compacted,
+//! with every codec of the dense one. Each bit and each length of their files, and files that are other ones. Answers are
+//! the right ones or name the file; a check finds every flipped bit; what is not damaged stays readable.
 //!
 //! Not here: an index that somebody made to deceive (`src/format/tests/segments.rs`).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -11,7 +12,7 @@ use std::sync::OnceLock;
 use tidelog::disk::sim::{Settings, SimDisk, run};
 use tidelog::{
     Batch, Column, ColumnId, Damage, Error, Hex, Inspect, Kind, Maintain, Maintained, Options, Position,
-    Scan, Schema, Seek, Slice, Snapshot, Store, Value, Writer, inspect_on,
+    Scan, Schema, Seek, Slice, Snapshot, Store, Tier, Value, Writer, inspect_on,
 };
 
 use super::check::checked;
@@ -43,7 +44,8 @@ fn schema() -> Schema {
 
 fn options(segment_rows: u64) -> Options {
     let options = Options::default().log_bytes(1 << 20).inline_bytes(8 << 10).grow_bytes(4096, 64 << 10);
-    options.segment_rows(segment_rows).cache_bytes(0)
+    // Compacting leaves each segment one of its own.
+    options.segment_rows(segment_rows).compact_rows(SEGMENTS[1]).cache_bytes(0)
 }
 
 fn mixed(number: u64, salt: u64) -> u64 {
@@ -110,6 +112,21 @@ fn make(seed: u64, row: u64, salt: u64) -> SimDisk {
         );
         run(&disk, writer.checkpoint()).unwrap().unwrap();
     }
+    run(&disk, writer.close()).unwrap().unwrap();
+    disk
+}
+
+/// The same store, its sealed segments compacted.
+fn make_dense(seed: u64) -> SimDisk {
+    let disk = make(seed, 0, 0);
+    let opened = Writer::open_on(disk.clone(), DIR, options(GROUP));
+    let mut writer = run(&disk, opened).unwrap().unwrap();
+    let (store, dense) = (writer.store(), Maintain::Compact(Tier::Dense));
+    while let Maintained::Compacted { segments, .. } = run(&disk, store.maintain(dense)).unwrap().unwrap() {
+        assert_eq!(segments, 1);
+        run(&disk, writer.checkpoint()).unwrap().unwrap();
+    }
+    drop(store);
     run(&disk, writer.close()).unwrap().unwrap();
     disk
 }
@@ -239,7 +256,11 @@ async fn ask(store: &Store<SimDisk>, at: &Snapshot, how: Ask) -> Result<Answer, 
 /// The store at rest, and what it says.
 struct Sealed {
     disk: SimDisk,
+    /// Of the sealed segments.
+    numbers: [u64; 2],
     answers: Vec<Answer>,
+    /// In a short run, of how many of the places that are chosen of the fast store one is chosen.
+    sparse: u64,
 }
 
 fn path(segment: u64) -> PathBuf {
@@ -288,12 +309,35 @@ impl Sealed {
     /// The same store for all tests.
     fn get() -> &'static Self {
         static SEALED: OnceLock<Sealed> = OnceLock::new();
-        SEALED.get_or_init(|| {
-            let disk = make(1, 0, 0);
-            let intact = Patient::open(disk.fork(8)).unwrap();
-            let answers = ASKS.iter().map(|how| intact.ask(*how).unwrap()).collect();
-            Sealed { disk, answers }
+        SEALED.get_or_init(|| Self::of(make(1, 0, 0), 1))
+    }
+
+    /// The same, compacted.
+    fn dense() -> &'static Self {
+        static DENSE: OnceLock<Sealed> = OnceLock::new();
+        DENSE.get_or_init(|| {
+            let dense = Self::of(make_dense(1), 5);
+            assert!(dense.answers == Self::get().answers, "compacting changes no answer");
+            dense
         })
+    }
+
+    fn both() -> [&'static Self; 2] {
+        [Self::get(), Self::dense()]
+    }
+
+    fn of(disk: SimDisk, sparse: u64) -> Self {
+        let intact = Patient::open(disk.fork(8)).unwrap();
+        let answers = ASKS.iter().map(|how| intact.ask(*how).unwrap()).collect();
+        let segments = intact.store.stats().segments;
+        let rows: Vec<_> = SEGMENTS.windows(2).map(|bounds| bounds[0]..bounds[1]).collect();
+        assert!(segments.iter().map(|segment| &segment.rows).eq(&rows), "{segments:?}");
+        Sealed { disk, numbers: [segments[0].number, segments[1].number], answers, sparse }
+    }
+
+    /// Of the two sealed segments.
+    fn path(&self, index: usize) -> PathBuf {
+        path(self.numbers[index])
     }
 
     /// Asks in some ways: the right answers, or the file that is damaged. Whether that was said.
@@ -325,20 +369,36 @@ fn names(error: &Error, path: &Path) {
     assert_eq!(named, path, "another file is said to be damaged: {error}");
 }
 
-#[test]
-fn every_codec_is_in_the_store() {
-    let sealed = Sealed::get();
-    let shown = |segment| {
-        let shown = inspect_on(sealed.disk.clone(), DIR, Inspect::Segment(segment), Hex::Hidden);
+/// The names of the codecs of a store, and what is shown of its two sealed segments.
+fn codecs(sealed: &Sealed) -> (BTreeSet<&'static str>, [String; 2]) {
+    let store = Patient::open(sealed.disk.fork(1)).unwrap().store;
+    let encodings = run(&sealed.disk, store.reader().encodings(&store.snapshot())).unwrap().unwrap();
+    let shown = sealed.numbers.map(|number| {
+        let shown = inspect_on(sealed.disk.clone(), DIR, Inspect::Segment(number), Hex::Hidden);
         run(&sealed.disk, shown).unwrap().unwrap()
-    };
-    let text = shown(0) + &shown(1);
-    for codec in ["stride", "integers", "decimals", "split", "dictionary", "frames"] {
-        assert!(text.contains(&format!(", {codec} in ")), "{codec}: {text}");
+    });
+    (encodings.iter().map(|encoding| encoding.codec).collect(), shown)
+}
+
+#[test]
+fn every_codec_is_in_a_store() {
+    let (names, [first, second]) = codecs(Sealed::get());
+    let fast = ["decimals", "dictionary", "frames", "integers", "nulls", "split", "stride"];
+    assert!(names.iter().eq(&fast), "{names:?}");
+    let is_dictionary = |line: &str| line.starts_with("\"venue\"") && line.contains("dictionary");
+    assert!(second.lines().any(is_dictionary), "{second}");
+    assert!(second.contains("row groups: 2, keys evenly spaced in 1"), "{second}");
+    assert!(!first.contains("zstd") && !first.contains("pco"), "{first}");
+    // Of the fast ones those stay for which there is nothing denser.
+    let (names, [_, second]) = codecs(Sealed::dense());
+    let dense = ["integers", "nulls", "pco", "pco decimals", "stride", "zstd dictionary", "zstd frames"];
+    assert!(names.iter().eq(&dense), "{names:?}");
+    for codec in dense.iter().filter(|codec| **codec != "nulls") {
+        assert!(second.contains(&format!(", {codec} in ")), "each bit of {codec} is flipped: {second}");
     }
-    assert!(text.lines().any(|line| line.starts_with("\"venue\"") && line.contains("dictionary")), "{text}");
-    assert!(shown(1).contains("row groups: 2, keys evenly spaced in 1"), "{text}");
-    assert!(checked(&sealed.disk).unwrap().is_intact());
+    for sealed in Sealed::both() {
+        assert!(checked(&sealed.disk).unwrap().is_intact());
+    }
 }
 
 /// Whether what a check says of a bit is the least that is lost: all other rows, and all other columns, are there.
@@ -367,38 +427,43 @@ fn check_rest(intact: &Patient, patient: &Patient, damage: &Damage) {
 
 #[test]
 fn every_bit_of_a_sealed_segment_is_found() {
-    let (sealed, path) = (Sealed::get(), path(1));
-    let len = sealed.disk.file_bytes(&path).unwrap().len() as u64;
-    assert!((20 << 10..200 << 10).contains(&len), "{len} bytes are few enough to ask about each");
-    let step = if every() { 1 } else { 53 };
-    share(len * 8 / step, |bits| {
-        let patient = Patient::open(sealed.disk.fork(1)).unwrap();
-        let intact = Patient::open(sealed.disk.fork(2)).unwrap();
-        for turn in bits {
-            let bit = turn * step + turn % step;
-            let (offset, mask) = (bit / 8, 1 << (bit % 8));
-            let what = || format!("bit {} of byte {offset} of {len} flipped", bit % 8);
-            patient.disk.flip(&path, offset, mask).unwrap();
-            told(what, || {
-                let place = usize::try_from(turn).unwrap();
-                let asks = if every() { 0..ASKS.len() } else { place % ASKS.len()..place % ASKS.len() + 1 };
-                let is_found = sealed.check(&patient, &path, std::iter::once(0).chain(asks));
-                if !every() && !turn.is_multiple_of(11) {
-                    return;
-                }
-                let damage = Sealed::damage(&patient.disk, &path);
-                let [damage] = &damage[..] else { panic!("one bit is damaged: {damage:?}") };
-                // Keys that are evenly spaced are computed; of values that are all null none is read.
-                let is_venue = damage.column.as_deref() == Some("venue");
-                let is_spare = is_venue && damage.rows.as_ref().is_some_and(|rows| rows.end == GROUP);
-                let is_needed = damage.column.is_some() && !is_spare;
-                assert!(is_found || !is_needed, "a scan of everything needs it: {damage}");
-                check_rest(&intact, &patient, damage);
-            });
-            patient.disk.flip(&path, offset, mask).unwrap();
+    for sealed in Sealed::both() {
+        let len = sealed.disk.file_bytes(sealed.path(1)).unwrap().len() as u64;
+        assert!((20 << 10..200 << 10).contains(&len), "{len} bytes are few enough to ask about each");
+        let step = if every() { 1 } else { 53 * sealed.sparse };
+        share(len * 8 / step, |bits| {
+            let patient = Patient::open(sealed.disk.fork(1)).unwrap();
+            let intact = Patient::open(sealed.disk.fork(2)).unwrap();
+            for turn in bits {
+                flip(sealed, &intact, &patient, (turn, turn * step + turn % step));
+            }
+            assert!(!sealed.check(&patient, &sealed.path(1), 0..ASKS.len()), "all of it is as it was");
+        });
+    }
+}
+
+/// Flips a bit of the second segment, and flips it back.
+fn flip(sealed: &Sealed, intact: &Patient, patient: &Patient, (turn, bit): (u64, u64)) {
+    let (path, offset, mask) = (sealed.path(1), bit / 8, 1 << (bit % 8));
+    patient.disk.flip(&path, offset, mask).unwrap();
+    let look = || {
+        let place = usize::try_from(turn).unwrap();
+        let asks = if every() { 0..ASKS.len() } else { place % ASKS.len()..place % ASKS.len() + 1 };
+        let is_found = sealed.check(patient, &path, std::iter::once(0).chain(asks));
+        if !every() && !turn.is_multiple_of(11) {
+            return;
         }
-        assert!(!sealed.check(&patient, &path, 0..ASKS.len()), "all of it is as it was");
-    });
+        let damage = Sealed::damage(&patient.disk, &path);
+        let [damage] = &damage[..] else { panic!("one bit is damaged: {damage:?}") };
+        // Keys that are evenly spaced are computed; of values that are all null none is read.
+        let is_venue = damage.column.as_deref() == Some("venue");
+        let is_spare = is_venue && damage.rows.as_ref().is_some_and(|rows| rows.end == GROUP);
+        let is_needed = damage.column.is_some() && !is_spare;
+        assert!(is_found || !is_needed, "a scan of everything needs it: {damage}");
+        check_rest(intact, patient, damage);
+    };
+    told(|| format!("bit {} of byte {offset} of {} flipped", bit % 8, path.display()), look);
+    patient.disk.flip(&path, offset, mask).unwrap();
 }
 
 /// Where a block lies.
@@ -412,27 +477,28 @@ fn block(disk: &SimDisk, segment: u64, column: Option<ColumnId>, group: usize) -
 
 #[test]
 fn a_check_finds_what_no_reader_needs() {
-    let sealed = Sealed::get();
-    // Keys that are evenly spaced, values that are all null; and the entries that say where the former lie.
-    let entries = |segment| {
-        let bytes = sealed.disk.file_bytes(path(segment)).unwrap();
-        let place = bytes.len() as u64 - 8192;
-        place..place + 16
-    };
-    for segment in [0, 1] {
-        let blocks = [None, Some(ColumnId(6))].map(|column| block(&sealed.disk, segment, column, 0));
-        for range in blocks.into_iter().chain([entries(segment)]) {
-            assert!((16..200).contains(&(range.end - range.start)), "{range:?}");
-            for offset in range.step_by(if every() { 1 } else { 5 }) {
-                let disk = sealed.disk.fork(1);
-                disk.flip(path(segment), offset, 1 << (offset % 8)).unwrap();
-                told(
-                    || format!("a bit of byte {offset} of {} flipped", path(segment).display()),
-                    || {
-                        Sealed::damage(&disk, &path(segment));
-                        sealed.check(&Patient::open(disk.clone()).unwrap(), &path(segment), [0, 4]);
-                    },
-                );
+    for sealed in Sealed::both() {
+        // Keys that are evenly spaced, values that are all null; and the entries that say where the former lie.
+        let entries = |path: &Path| {
+            let place = sealed.disk.file_bytes(path).unwrap().len() as u64 - 8192;
+            place..place + 16
+        };
+        for number in sealed.numbers {
+            let path = path(number);
+            let blocks = [None, Some(ColumnId(6))].map(|column| block(&sealed.disk, number, column, 0));
+            for range in blocks.into_iter().chain([entries(&path)]) {
+                assert!((16..200).contains(&(range.end - range.start)), "{range:?}");
+                for offset in range.step_by(if every() { 1 } else { 5 }) {
+                    let disk = sealed.disk.fork(1);
+                    disk.flip(&path, offset, 1 << (offset % 8)).unwrap();
+                    told(
+                        || format!("a bit of byte {offset} of {} flipped", path.display()),
+                        || {
+                            Sealed::damage(&disk, &path);
+                            sealed.check(&Patient::open(disk.clone()).unwrap(), &path, [0, 4]);
+                        },
+                    );
+                }
             }
         }
     }
@@ -441,11 +507,10 @@ fn a_check_finds_what_no_reader_needs() {
 /// Where other tests ask a store that was opened before.
 #[test]
 fn a_flipped_bit_of_a_sealed_segment_keeps_nobody_from_opening() {
-    let sealed = Sealed::get();
-    for segment in [0, 1] {
-        let path = path(segment);
+    for (sealed, index) in Sealed::both().into_iter().flat_map(|sealed| [(sealed, 0), (sealed, 1)]) {
+        let path = sealed.path(index);
         let len = sealed.disk.file_bytes(&path).unwrap().len() as u64;
-        let step = if every() { 997 } else { len / 40 };
+        let step = if every() { 997 } else { len * sealed.sparse / 40 };
         share(len / step, |places| {
             for place in places {
                 let offset = len - 1 - place * step;
@@ -468,40 +533,42 @@ fn a_flipped_bit_of_a_sealed_segment_keeps_nobody_from_opening() {
 }
 
 /// Lengths to cut a file to, or to extend it to.
-fn lengths(len: u64) -> Vec<u64> {
+fn lengths(len: u64, sparse: u64) -> Vec<u64> {
     let is_wanted = |cut: &u64| {
-        every() || cut.is_multiple_of(509) || [0, 1, 4095].contains(&(cut % 4096)) || cut + 70 > len
+        let is_near = [0, 1, 4095].contains(&(cut % 4096)) || cut + 70 > len && cut.is_multiple_of(sparse);
+        every() || cut.is_multiple_of(509 * sparse) || is_near
     };
     (0..len).filter(is_wanted).chain([len + 1, len + 4096, len + 70_000]).collect()
 }
 
 #[test]
 fn a_sealed_segment_that_is_too_short_is_refused_and_a_longer_one_is_harmless() {
-    let sealed = Sealed::get();
-    let path = path(1);
-    let bytes = sealed.disk.file_bytes(&path).unwrap();
-    let lengths = lengths(bytes.len() as u64);
-    share(lengths.len() as u64, |places| {
-        // One that was opened before; who follows is not told by open.
-        let open = Patient::open(sealed.disk.fork(1)).unwrap();
-        for place in places {
-            let len = lengths[usize::try_from(place).unwrap()];
-            let is_short = len < bytes.len() as u64;
-            told(
-                || format!("{} cut to {len} of {} bytes", path.display(), bytes.len()),
-                || {
-                    let disk = sealed.disk.fork(2);
-                    disk.set_len(&path, len).unwrap();
-                    refuses(sealed, &disk, &path, is_short);
-                    open.disk.set_len(&path, len).unwrap();
-                    let turn = usize::try_from(place).unwrap() % ASKS.len();
-                    let is_found = sealed.check(&open, &path, [0, turn]);
-                    assert_eq!(is_found, is_short);
-                    open.disk.put_file(&path, &bytes).unwrap();
-                },
-            );
-        }
-    });
+    for sealed in Sealed::both() {
+        let path = sealed.path(1);
+        let bytes = sealed.disk.file_bytes(&path).unwrap();
+        let lengths = lengths(bytes.len() as u64, sealed.sparse);
+        share(lengths.len() as u64, |places| {
+            // One that was opened before; who follows is not told by open.
+            let open = Patient::open(sealed.disk.fork(1)).unwrap();
+            for place in places {
+                let len = lengths[usize::try_from(place).unwrap()];
+                let is_short = len < bytes.len() as u64;
+                told(
+                    || format!("{} cut to {len} of {} bytes", path.display(), bytes.len()),
+                    || {
+                        let disk = sealed.disk.fork(2);
+                        disk.set_len(&path, len).unwrap();
+                        refuses(sealed, &disk, &path, is_short);
+                        open.disk.set_len(&path, len).unwrap();
+                        let turn = usize::try_from(place).unwrap() % ASKS.len();
+                        let is_found = sealed.check(&open, &path, [0, turn]);
+                        assert_eq!(is_found, is_short);
+                        open.disk.put_file(&path, &bytes).unwrap();
+                    },
+                );
+            }
+        });
+    }
 }
 
 /// An open refuses the store and names the file, if it is to; so do a follower's readers and a check.
@@ -529,9 +596,8 @@ fn refuses(sealed: &Sealed, disk: &SimDisk, path: &Path, is_refused: bool) {
 
 #[test]
 fn a_sealed_segment_that_is_missing_is_refused_by_name() {
-    let sealed = Sealed::get();
-    for segment in [0, 1] {
-        let path = path(segment);
+    for (sealed, index) in Sealed::both().into_iter().flat_map(|sealed| [(sealed, 0), (sealed, 1)]) {
+        let path = sealed.path(index);
         let disk = sealed.disk.fork(1);
         disk.unlink(&path).unwrap();
         refuses(sealed, &disk, &path, true);
