@@ -1,9 +1,10 @@
-//! Memory that a scan takes: its reader's budget and little more, however large the store is. And what rows take that
-//! wait to be sealed.
+//! Memory that a scan takes: its reader's budget and little more, however large the store is. What rows take that wait
+//! to be sealed. And what a sealed segment takes of a store that is opened, however many rows it has.
 //!
 //! Every byte that is allocated in the process is counted: one test at a time.
 //!
 //! Not here: memory of ingest (the program's tests), what is kept within the budget (`tests/reading`).
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 #![expect(unsafe_code, reason = "an allocator is unsafe to write; this one passes everything on")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -136,5 +137,89 @@ fn rows_that_wait_to_be_sealed_stay_within_their_budget() {
         // What the writer has anyhow is there too, and a list of what there is.
         assert!(*most_bytes < most[0] + budget + MIB, "{most_bytes} bytes, {budget} allowed");
         assert!(*most_bytes > budget / 2, "{most_bytes} bytes: nothing was kept");
+    }
+}
+
+/// Reading the log takes more than the segments would: theirs is not to be hidden below it.
+fn small_log() -> Options {
+    Options::default().log_bytes(64 << 10)
+}
+
+/// A store of so many sealed segments with so many rows each; its active segment has some too.
+async fn make_sealed(dir: &std::path::Path, segments: usize, rows: usize) -> tidelog::Result<()> {
+    let columns = (0..COLUMNS).map(|column| Column::new(format!("{column}"), Kind::U64));
+    let options = small_log().segment_rows(rows as u64);
+    let mut writer = Writer::create_on(Posix::default(), dir, Schema::new(columns)?, options).await?;
+    let (store, mut random) = (writer.store(), Random::new(2));
+    for segment in 0..=segments {
+        let rows = if segment < segments { rows } else { 10 };
+        let keys = vec![segment as u64; rows];
+        let bits: Vec<u64> = keys.iter().map(|_| random.bits()).collect();
+        writer.pending().append_batch(&keys, &vec![Values::U64(&bits); COLUMNS])?;
+        writer.commit().await?;
+        writer.checkpoint().await?;
+        while let Maintained::Sealed { .. } = store.maintain(Maintain::Seal).await? {
+            writer.checkpoint().await?;
+        }
+    }
+    let stats = store.stats();
+    let sealed = stats.segments.iter().filter(|segment| segment.state == SegmentState::Sealed);
+    assert_eq!(
+        sealed.map(|segment| segment.rows.end - segment.rows.start).sum::<u64>(),
+        (segments * rows) as u64
+    );
+    drop(store);
+    writer.close().await
+}
+
+/// Bytes in memory while something is made, at most, and as long as it is there.
+fn cost<T>(make: impl FnOnce() -> T) -> [usize; 2] {
+    let before = NOW.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let made = make();
+    let after = [&PEAK, &NOW].map(|bytes| bytes.load(Ordering::Relaxed) - before);
+    drop(made);
+    after
+}
+
+/// What a store takes whose writer, or whose follower, has just opened it: at most, and from then on.
+fn opened(segments: usize, rows: usize) -> [[usize; 2]; 2] {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("store");
+    block_on(make_sealed(&dir, segments, rows)).unwrap();
+    let writer = || block_on(Writer::open_on(Posix::default(), &dir, small_log())).unwrap();
+    let follower = || block_on(Store::follow_on(Posix::default(), &dir, small_log())).unwrap();
+    // The first time something is made that stays.
+    drop(writer());
+    drop(follower());
+    [cost(writer), cost(follower)]
+}
+
+/// A billion rows in segments of 4 Mi are to take 0.02 byte each, so 80 KiB a segment: this is far below.
+const SEGMENT_BYTES_MAX: usize = 1024;
+
+/// Open reads manifest and log, and asks of a sealed segment only how long its file is: directory and entries, which grow
+/// with the rows, wait until somebody asks for some. So segments of few rows stand for long ones here.
+#[test]
+fn a_sealed_segment_takes_little_memory_of_a_store_that_is_opened() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (few, many) = (8, 40);
+    let [small, large] = [few, many].map(|segments| opened(segments, 50));
+    println!("{few} segments: {small:?}, {many}: {large:?}");
+    for (small, large) in small.as_flattened().iter().zip(large.as_flattened()) {
+        let more = large.saturating_sub(*small);
+        assert!(more <= (many - few) * SEGMENT_BYTES_MAX, "{more} bytes for {} segments", many - few);
+        assert!(more >= (many - few) * 64, "{more} bytes: nothing was counted");
+    }
+}
+
+#[test]
+fn rows_of_sealed_segments_take_no_memory_of_a_store_that_is_opened() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let rows = 2000;
+    let [small, large] = [rows, 16 * rows].map(|rows| opened(8, rows));
+    println!("8 segments of {rows} rows: {small:?}, of {}: {large:?}", 16 * rows);
+    for (small, large) in small.as_flattened().iter().zip(large.as_flattened()) {
+        assert!(*large < small + 1024, "{small} bytes became {large}");
     }
 }
