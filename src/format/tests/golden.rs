@@ -78,7 +78,7 @@ fn index() -> [(&'static str, String); 2] {
 }
 
 /// A block of every codec.
-fn blocks() -> [(&'static str, String); 10] {
+fn blocks() -> [(&'static str, String); 11] {
     let mut random = SplitMix64(8);
     let prices: Vec<f64> = (0..1500).map(|row| 100.0 + f64::from(row % 7) / 10.0).collect();
     let reals: Vec<f64> =
@@ -105,6 +105,7 @@ fn blocks() -> [(&'static str, String); 10] {
         ("block-frames", bytes_block(&lines, Tier::Fast)),
         ("block-zstd-frames", bytes_block(&lines, Tier::Dense)),
         ("block-dictionary-of-text", bytes_block(&venues, Tier::Fast)),
+        ("block-zstd-dictionary", bytes_block(&venues, Tier::Dense)),
     ]
 }
 
