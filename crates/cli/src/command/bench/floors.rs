@@ -5,11 +5,12 @@
 //!
 //! Not here: the store (`figures`).
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use futures::executor::block_on;
+use futures::FutureExt;
 use tidelog::disk::{Disk, File, Mode, PAGE, Posix, write_all};
 
 use super::data::SplitMix64;
@@ -19,6 +20,12 @@ const TRANSFER: usize = 1 << 20;
 const IN_FLIGHT: u64 = 8;
 /// One sync for so many bytes.
 const SYNC_EVERY: u64 = 64 << 20;
+
+/// What a call of the POSIX disk returned: it has been made when its future is first polled. No executor is needed, and
+/// there may be one around.
+fn done<T, E: From<io::Error>>(call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    call.now_or_never().unwrap_or_else(|| Err(io::Error::from(io::ErrorKind::WouldBlock).into()))
+}
 
 /// A file whose every byte has been written, in the measured directory.
 pub(crate) struct Written {
@@ -33,8 +40,8 @@ impl Written {
     pub(crate) fn new(dir: &Path, bytes: u64) -> Result<Self> {
         let disk = Posix::default();
         let path = dir.join("floor");
-        let lock = block_on(disk.lock(&dir.join("floor.lock")))?;
-        block_on(async {
+        let lock = done(disk.lock(&dir.join("floor.lock")))?;
+        done(async {
             let file = disk.open(&path, Mode::Create(&lock)).await?;
             for offset in (0..bytes).step_by(TRANSFER) {
                 write_all(&file, offset, file.buffer(TRANSFER)).await?;
@@ -48,12 +55,12 @@ impl Written {
 
     /// Durable writes of `len` bytes, one after another: the time of each.
     pub(crate) fn dsync(&self, len: usize, count: u64) -> Result<Vec<Duration>> {
-        block_on(dsync(&self.disk, &self.path, &self.lock, len, count))
+        done(dsync(&self.disk, &self.path, &self.lock, len, count))
     }
 
     /// Bytes a second: 1 MiB writes, 8 in flight, one sync for 64 MiB.
     pub(crate) fn write_rate(&self, bytes: u64) -> Result<f64> {
-        let file = block_on(self.disk.open(&self.path, Mode::Write(&self.lock)))?;
+        let file = done(self.disk.open(&self.path, Mode::Write(&self.lock)))?;
         let start = Instant::now();
         for from in (0..bytes).step_by(usize::try_from(SYNC_EVERY)?) {
             let part = SYNC_EVERY.min(bytes - from);
@@ -65,13 +72,13 @@ impl Written {
                 let workers: Vec<_> = workers.collect();
                 workers.into_iter().try_for_each(|worker| match worker.join() {
                     Ok(result) => result,
-                    Err(_) => Err(std::io::Error::other("a thread of the write floor panicked")),
+                    Err(_) => Err(io::Error::other("a thread of the write floor panicked")),
                 })
             })?;
-            block_on(self.disk.sync_files(&[&file]))?;
+            done(self.disk.sync_files(&[&file]))?;
         }
         let rate = rate(bytes, start.elapsed());
-        block_on(file.close())?;
+        done(file.close())?;
         Ok(rate)
     }
 
@@ -81,11 +88,11 @@ impl Written {
         let each = bytes / IN_FLIGHT / TRANSFER as u64;
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..IN_FLIGHT)
-                .map(|worker| scope.spawn(move || block_on(self.random_reads(TRANSFER, each, worker))))
+                .map(|worker| scope.spawn(move || done(self.random_reads(TRANSFER, each, worker))))
                 .collect();
             workers.into_iter().try_for_each(|worker| match worker.join() {
                 Ok(result) => result.map(drop),
-                Err(_) => Err(std::io::Error::other("a thread of the read floor panicked")),
+                Err(_) => Err(io::Error::other("a thread of the read floor panicked")),
             })
         })?;
         Ok(rate(each * IN_FLIGHT * TRANSFER as u64, start.elapsed()))
@@ -98,7 +105,7 @@ impl Written {
 
     /// Reads of so many bytes, one after another: the time of each.
     pub(crate) fn read_one(&self, len: usize, count: u64) -> Result<Vec<Duration>> {
-        Ok(block_on(self.random_reads(len, count, IN_FLIGHT))?)
+        Ok(done(self.random_reads(len, count, IN_FLIGHT))?)
     }
 
     async fn random_reads(&self, len: usize, count: u64, seed: u64) -> std::io::Result<Vec<Duration>> {
@@ -123,7 +130,7 @@ impl Written {
 fn write_stripe<F: File>(file: &F, (from, bytes): (u64, u64), worker: u64) -> std::io::Result<()> {
     let mut buffer = file.buffer(TRANSFER);
     for offset in (worker * TRANSFER as u64..bytes).step_by(TRANSFER * 8) {
-        buffer = block_on(write_all(file, from + offset, buffer))?;
+        buffer = done(write_all(file, from + offset, buffer))?;
     }
     Ok(())
 }

@@ -63,7 +63,9 @@ impl<D: Disk> Figures<'_, D> {
             self.lookups(report, &written).await?;
         }
         if only.wants("agg") {
-            self.aggregates(report, &written).await?;
+            self.aggregates(report, &written, ["p50_us", "cold_p50_us"]).await?;
+            self.merge(report, &written).await?;
+            self.aggregates(report, &written, ["merged_p50_us", "merged_cold_p50_us"]).await?;
         }
         if only.wants("compact") {
             self.compact(report, &written).await?;
@@ -138,18 +140,35 @@ impl<D: Disk> Figures<'_, D> {
         Ok(Written { store: name, rows: done, sealed: sealed_rows, sum, first_key, step })
     }
 
+    /// Beside one pass over both files of the log, and beside a store of few rows.
     async fn open(&self, report: &mut Report, written: &Written) -> Result<()> {
-        let mut times = Vec::new();
-        for _ in 0..9 {
-            let start = Instant::now();
-            let writer =
-                Writer::open_on(self.disk.clone(), self.dir.join(written.store), Options::default()).await?;
-            times.push(start.elapsed());
-            ensure!(writer.store().rows() == written.rows, "open: {} rows", writer.store().rows());
-            writer.close().await?;
+        const FEW: u64 = 1_000_000;
+        const LOG_BYTES: u64 = 2 * (16 << 20);
+        let options = Options::default().log_bytes(LOG_BYTES / 2);
+        let mut writer =
+            Writer::create_on(self.disk.clone(), self.dir.join("few"), schema()?, options.clone()).await?;
+        let (mut rows, mut batch) = (Rows::new(Gaps::Even), Batch::default());
+        for _ in 0..FEW / 50_000 {
+            rows.fill(&mut batch, 50_000);
+            writer.pending().append_batch(&batch.keys, &batch.values())?;
+            writer.commit().await?;
         }
+        writer.close().await?;
+        let (mut all, mut few) = (Vec::new(), Vec::new());
+        for _ in 0..9 {
+            for (name, rows, times) in [(written.store, written.rows, &mut all), ("few", FEW, &mut few)] {
+                let start = Instant::now();
+                let writer = Writer::open_on(self.disk.clone(), self.dir.join(name), options.clone()).await?;
+                times.push(start.elapsed());
+                ensure!(writer.store().rows() == rows, "open: {} rows", writer.store().rows());
+                writer.close().await?;
+            }
+        }
+        let pass = whole(LOG_BYTES) / self.floor.read_rate(256 << 20)?;
         report.put("open", "rows", whole(written.rows));
-        report.put("open", "ms", quantile(&times, 0.5) * 1e3);
+        report.put("open", "ms", quantile(&all, 0.5) * 1e3);
+        report.put("open", "million_rows_ms", quantile(&few, 0.5) * 1e3);
+        report.put("open", "log_pass_ms", pass * 1e3);
         Ok(())
     }
 
@@ -207,6 +226,21 @@ impl<D: Disk> Figures<'_, D> {
         report.put("scan_cold", "values_s", median(&rates));
         report.put("scan_cold", "stored_mb_s", median(&rates) / values(&ALL) * stored / 1e6);
         report.put("scan_cold", "ratio", median(&ratios));
+        Ok(())
+    }
+
+    /// All sealed rows in fewer, larger segments.
+    async fn merge(&self, report: &mut Report, written: &Written) -> Result<()> {
+        let dir = self.dir.join(written.store);
+        let mut writer = Writer::open_on(self.disk.clone(), dir, Options::default()).await?;
+        let (store, start, mut rewritten) = (writer.store(), Instant::now(), 0);
+        while let Maintained::Compacted { rows, .. } = store.maintain(Maintain::Compact(Tier::Fast)).await? {
+            writer.checkpoint().await?;
+            rewritten += rows;
+        }
+        report.put("agg", "merged_rows_s", whole(rewritten) / start.elapsed().as_secs_f64());
+        report.put("agg", "merged_segments", whole(store.stats().segments.len() as u64));
+        writer.close().await?;
         Ok(())
     }
 
@@ -273,7 +307,7 @@ impl<D: Disk> Figures<'_, D> {
     }
 
     /// Aggregates over random ranges.
-    async fn aggregates(&self, report: &mut Report, written: &Written) -> Result<()> {
+    async fn aggregates(&self, report: &mut Report, written: &Written, names: [&str; 2]) -> Result<()> {
         let (store, snapshot) = self.follow(written, CACHE_BYTES).await?;
         let warm = store.reader();
         warm.aggregate(&snapshot, .., A).await?;
@@ -297,8 +331,8 @@ impl<D: Disk> Figures<'_, D> {
                 ensure!(again == found, "agg: {again:?} cold, {found:?} warm");
             }
         }
-        report.put("agg", "p50_us", quantile(&times, 0.5) * 1e6);
-        report.put("agg", "cold_p50_us", quantile(&cold, 0.5) * 1e6);
+        report.put("agg", names[0], quantile(&times, 0.5) * 1e6);
+        report.put("agg", names[1], quantile(&cold, 0.5) * 1e6);
         Ok(())
     }
 }
