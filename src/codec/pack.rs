@@ -92,9 +92,7 @@ pub(super) fn is_padded(bytes: &[u8], width: u32, count: usize) -> bool {
 /// A loop that unpacks words of a lane into numbers of some type.
 macro_rules! unpack {
     ($name:ident, $number:ident, $word:ident, $bits:literal, $lanes:literal) => {
-        /// Apart from its callers: within larger functions the compiler gives up vector instructions.
-        #[inline(never)]
-        pub(super) fn $name(
+        widest! { pub(super) fn $name(
             lines: &[[u8; LINE]],
             width: u32,
             count: usize,
@@ -105,28 +103,32 @@ macro_rules! unpack {
             let rows = into.as_chunks_mut::<$lanes>().0;
             for (index, row) in rows.iter_mut().take(count.div_ceil($lanes)).enumerate() {
                 let (line, shift) = place(index, width);
-                let low = words(&lines[line]);
+                let low = *words(&lines[line]);
+                // A row is made before it is stored: nothing says here that it lies apart from what is read.
+                let mut numbers: [$number; $lanes] = [0; $lanes];
                 if shift + width as usize <= $bits {
-                    for (number, low) in row.iter_mut().zip(low) {
-                        let bits = (<$word>::from_le_bytes(*low) >> shift) & mask;
+                    for (number, low) in numbers.iter_mut().zip(low) {
+                        let bits = (<$word>::from_le_bytes(low) >> shift) & mask;
                         *number = <$number>::from(bits).wrapping_add(base);
                     }
                 } else {
-                    let high = words(&lines[line + 1]);
-                    for (number, (low, high)) in row.iter_mut().zip(low.iter().zip(high)) {
+                    let high = *words(&lines[line + 1]);
+                    for (number, (low, high)) in numbers.iter_mut().zip(low.iter().zip(high)) {
                         let low = <$word>::from_le_bytes(*low) >> shift;
-                        let high = <$word>::from_le_bytes(*high) << ($bits - shift);
+                        let high = <$word>::from_le_bytes(high) << ($bits - shift);
                         *number = <$number>::from((low | high) & mask).wrapping_add(base);
                     }
                 }
+                *row = numbers;
             }
-        }
+        } }
     };
 }
 
 macro_rules! lanes {
     ($name:ident, $word:ident, $bits:literal, $lanes:literal $(, $short:ident)?) => {
         mod $name {
+            use super::super::widest::widest;
             use super::{LINE, VECTOR, mask};
 
             const BYTES: usize = $bits / 8;

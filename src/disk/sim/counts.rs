@@ -47,6 +47,8 @@ pub struct Counts {
     pub lens: u64,
     /// Files closed by `close`.
     pub closes: u64,
+    /// Turns that were given to the disk and to other tasks, by `submit`; of no path.
+    pub submits: u64,
 }
 
 impl Counts {

@@ -109,6 +109,10 @@ impl Disk for SimDisk {
     type File = SimFile;
     type Lock = SimLock;
 
+    async fn submit(&self) {
+        self.world().tally.total.submits += 1;
+    }
+
     async fn lock(&self, path: &Path) -> io::Result<SimLock> {
         let handle = self.ask(Request::Lock { path: path.to_path_buf() }).await?.handle();
         Ok(SimLock::new(self.clone(), handle))

@@ -378,6 +378,19 @@ fn what_is_still_in_memory_is_sealed_without_reading_it_again() {
 }
 
 #[test]
+fn what_is_encoded_between_two_turns_of_others_is_bounded() {
+    let mut world = World::new(120_000, 120_000);
+    run(&world.disk, world.writer.roll()).unwrap().unwrap();
+    world.disk.reset_counts();
+    assert!(matches!(world.seal(), Maintained::Sealed { rows: 120_000, .. }));
+    // A block of 8 bytes a row may come on top of what there is a turn for; the rest of a stream has the turns of its file.
+    let most = WORK_BYTES + 8 * GROUP_ROWS as usize;
+    let turns: usize = world.files.iter().map(|file| file.len() / most).sum();
+    let given = world.disk.counts().submits;
+    assert!(turns >= 8 && given >= turns as u64, "{given} turns for {turns} times {most} bytes");
+}
+
+#[test]
 fn a_snapshot_that_sees_part_of_a_sealed_segment_reads_that_part() {
     let mut world = World::new(50_000, 25_000);
     let store: Store<SimDisk> = world.writer.store();
