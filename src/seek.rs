@@ -135,7 +135,8 @@ impl<'a, D: Disk> Finder<'a, D> {
     /// different segments, else the second finds what the first one read.
     pub(crate) async fn rows_before_both(&mut self, edges: [Edge; 2]) -> Result<[u64; 2]> {
         let [start, end] = edges;
-        if self.segments_before(start) == self.segments_before(end) {
+        let is_one = self.holdings.shared.options.reads_in_flight < 2;
+        if is_one || self.segments_before(start) == self.segments_before(end) {
             return Ok([self.rows_before(start).await?, self.rows_before(end).await?]);
         }
         let mut other = Self::new(self.holdings, self.at);

@@ -22,9 +22,6 @@ use crate::snapshot::Snapshot;
 use crate::statistics::GROUP_BITS;
 use crate::value::Value;
 
-/// Segments whose index is on its way while that of those before is looked at.
-const SEGMENTS_IN_FLIGHT: usize = 16;
-
 /// Which end of a row group.
 #[derive(Clone, Copy)]
 enum End {
@@ -69,7 +66,9 @@ impl<D: Disk> Reader<D> {
     ) -> Result<()> {
         let mut row = rows.start;
         let load = |part: Part| self.load(part, column);
-        let mut loaded = stream::iter(parts(at, &rows)).map(load).buffered(SEGMENTS_IN_FLIGHT);
+        // Indexes are on their way while those before are looked at.
+        let in_flight = self.holdings.shared.options.reads_in_flight.max(1);
+        let mut loaded = stream::iter(parts(at, &rows)).map(load).buffered(in_flight);
         while let Some((streams, of_segment)) = loaded.try_next().await? {
             self.take_groups(streams, &of_segment, running).await?;
             row = of_segment.end;

@@ -13,7 +13,8 @@ pub(super) struct Dictionary {
 
 /// So many values of a block say how many different ones there may be.
 const SAMPLE: usize = 1024;
-/// Places of a table, a power of two: twice the values of a sample, or rows of a block, and more.
+/// Places of a table, a power of two: at least twice the rows of a block, or the values of a sample, which has less than
+/// 2 x [`SAMPLE`].
 const SAMPLE_PLACES: u32 = 12;
 const BLOCK_PLACES: u32 = 15;
 

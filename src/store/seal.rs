@@ -7,7 +7,7 @@
 //! that no manifest names; the next seal of that segment unlinks it, so that writes to it that are still on their way
 //! reach nothing that counts.
 //!
-//! Work between two waits is bounded, by what one read brings; so is memory, but for the index.
+//! Work between two waits is bounded ([`WORK_BYTES`], or a block); so is memory, but for the index.
 //! Not here: whose turn it is (`sealing`), publishing (`core`), reading sealed segments (`reader`).
 
 use std::io;
@@ -140,9 +140,10 @@ pub(crate) async fn seal<D: Disk>(shared: &Shared<D>) -> Result<Maintained> {
     Ok(did)
 }
 
-/// Raw bytes that are encoded in the fast tier between two waits, and those of one more block: less than a millisecond,
-/// and no wait for each block, which takes a sixth of the time that encoding it does. In the dense tier it is a block.
-const WORK_BYTES: usize = 512 << 10;
+/// Raw bytes that are encoded in the fast tier between two waits, at 8 bytes a value, and those of one more block: less than
+/// a millisecond, and no wait for each block, which takes a sixth of the time that encoding it does. In the dense tier it
+/// is a block.
+const WORK_BYTES: u64 = 512 << 10;
 
 /// How often a name is removed that is there again.
 const ATTEMPTS: usize = 3;
@@ -301,7 +302,7 @@ impl<D: Disk> Making<'_, D> {
             None => None,
         };
         let (mut sum, mut entries) = (self.sum_before(number, shape).await?, Vec::new());
-        let (start, mut encoded_bytes) = (output.at(), 0);
+        let (start, mut encoded_rows) = (output.at(), 0);
         for rows in groups(&self.rows) {
             self.turn.check()?;
             let place = BlockPlace { segment: self.number, offset: output.at() };
@@ -320,7 +321,6 @@ impl<D: Disk> Making<'_, D> {
             };
             let row = self.rows.start + rows.start;
             let raws = Raws { bytes: values.rows(rows.clone()).await?, nulls, row };
-            let raw_bytes = raws.bytes.len();
             let target = Target { tier: self.tier, place, store: &self.shared.id };
             let made = blocks::make(shape, raws, target, &mut sum);
             let damaged =
@@ -329,9 +329,9 @@ impl<D: Disk> Making<'_, D> {
             output.push(&made.bytes).await.map_err(Refused::before_writing)?;
             entries.push(Entry { end: output.at() - start, ..made.entry });
             index.groups.extend(made.group);
-            encoded_bytes += raw_bytes;
-            if encoded_bytes >= WORK_BYTES || self.tier == Tier::Dense {
-                encoded_bytes = 0;
+            encoded_rows += rows.end - rows.start;
+            if encoded_rows * 8 >= WORK_BYTES || self.tier == Tier::Dense {
+                encoded_rows = 0;
                 self.shared.disk.submit().await;
             }
         }

@@ -101,7 +101,7 @@ impl<F: File, W: Write<F>> Output<F, W> {
         self.written.bytes += self.filled as u64;
         self.filled = 0;
         // A write begins when it is asked for.
-        if let Poll::Ready(Some(landed)) = poll!(self.in_flight.next()) {
+        while let Poll::Ready(Some(landed)) = poll!(self.in_flight.next()) {
             self.take(landed)?;
         }
         self.wait(WRITES_IN_FLIGHT).await

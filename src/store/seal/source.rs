@@ -1,6 +1,7 @@
 //! A raw file of a finished segment, front to back: what sealing reads.
 //!
-//! Invariant: no byte of the file is handed out unverified, and no more than a few chunks of it are in memory.
+//! Invariant: no byte of the file is handed out unverified, and no more than some chunks of it are in memory: those at
+//! hand, and as many on their way.
 //! Not here: rows in any order, caches (`reader`).
 
 use std::io;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::format::manifest::Finished;
 use crate::format::sums::{self, Home, Sums};
 use crate::format::{CHUNK, crc32c};
-use crate::segment::read::{Body, Loaded, RawSegment, View};
+use crate::segment::read::{Body, Loaded, RawSegment, Run, View};
 use crate::segment::slot;
 use crate::statistics::GROUP_ROWS;
 use crate::store::seal::staging::Staged;
@@ -77,8 +78,7 @@ fn refused(action: &'static str, path: &Path, offset: u64, error: io::Error) -> 
 
 /// The read that comes next, on its way.
 struct Ahead<F: File> {
-    offset: u64,
-    len: usize,
+    run: Run,
     read: MaybeDone<ReadExact<F, Arc<F>>>,
 }
 
@@ -146,9 +146,10 @@ impl<'a, F: File> Source<'a, F> {
                 continue;
             }
             let run = self.view.run(next..self.view.end, chunks);
-            let mut read = match self.ahead.take() {
-                Some(Ahead { offset, len, read }) if (offset, len) == (run.offset, run.len) => read,
-                _ => maybe_done(read_exact(Arc::clone(&self.file), run.offset, run.len)),
+            // As long as what is on its way begins here it is taken, however much it is.
+            let Ahead { run, mut read } = match self.ahead.take() {
+                Some(ahead) if ahead.run.offset == run.offset => ahead,
+                _ => self.begin(run),
             };
             (&mut read).await;
             let Some(read) = Pin::new(&mut read).take_output() else { unreachable!("it is done") };
@@ -167,11 +168,15 @@ impl<'a, F: File> Source<'a, F> {
         if offset >= self.view.end || self.in_memory(offset..self.view.end).is_some() {
             return;
         }
-        let run = self.view.run(offset..self.view.end, chunks);
-        let mut read = maybe_done(read_exact(Arc::clone(&self.file), run.offset, run.len));
+        let mut ahead = self.begin(self.view.run(offset..self.view.end, chunks));
         // A read begins when it is asked for.
-        let _ = poll!(&mut read);
-        self.ahead = Some(Ahead { offset: run.offset, len: run.len, read });
+        let _ = poll!(&mut ahead.read);
+        self.ahead = Some(ahead);
+    }
+
+    fn begin(&self, run: Run) -> Ahead<F> {
+        let read = maybe_done(read_exact(Arc::clone(&self.file), run.offset, run.len));
+        Ahead { run, read }
     }
 
     /// The first bytes of a range, whole rows, that are in memory.

@@ -25,6 +25,7 @@ use crate::statistics::{GROUP_ROWS, LANES};
 const COPIED_BYTES_MAX: u64 = 64 << 10;
 /// Room that is obtained for commits that are copied.
 const PIECE_BYTES: u64 = 1 << 20;
+
 /// Between the writer and those who seal.
 #[derive(Debug)]
 pub(crate) struct Staging {
@@ -241,7 +242,7 @@ impl Staging {
         let (group, next) = staged.next(first_row)?;
         let (mut files, mut bytes) = (Vec::new(), 0);
         for file in &self.files[next..] {
-            if bytes >= WORK_BYTES as u64 {
+            if bytes >= WORK_BYTES {
                 break;
             }
             bytes += schema.files()[*file].width().unwrap_or(0) as u64 * GROUP_ROWS;

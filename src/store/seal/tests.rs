@@ -384,7 +384,7 @@ fn what_is_encoded_between_two_turns_of_others_is_bounded() {
     world.disk.reset_counts();
     assert!(matches!(world.seal(), Maintained::Sealed { rows: 120_000, .. }));
     // A block of 8 bytes a row may come on top of what there is a turn for; the rest of a stream has the turns of its file.
-    let most = WORK_BYTES + 8 * GROUP_ROWS as usize;
+    let most = (WORK_BYTES + 8 * GROUP_ROWS) as usize;
     let turns: usize = world.files.iter().map(|file| file.len() / most).sum();
     let given = world.disk.counts().submits;
     assert!(turns >= 7 && given >= turns as u64, "{given} turns for {turns} times {most} bytes");
