@@ -233,12 +233,8 @@ impl<D: Disk> Figures<'_, D> {
     async fn merge(&self, report: &mut Report, written: &Written) -> Result<()> {
         let dir = self.dir.join(written.store);
         let mut writer = Writer::open_on(self.disk.clone(), dir, Options::default()).await?;
-        let (store, start, mut rewritten) = (writer.store(), Instant::now(), 0);
-        while let Maintained::Compacted { rows, .. } = store.maintain(Maintain::Compact(Tier::Fast)).await? {
-            writer.checkpoint().await?;
-            rewritten += rows;
-        }
-        report.put("agg", "merged_rows_s", whole(rewritten) / start.elapsed().as_secs_f64());
+        let (store, rows_s) = (writer.store(), rewrite(&mut writer, Tier::Fast).await?);
+        report.put("agg", "merged_rows_s", rows_s);
         report.put("agg", "merged_segments", whole(store.stats().segments.len() as u64));
         writer.close().await?;
         Ok(())
@@ -248,17 +244,12 @@ impl<D: Disk> Figures<'_, D> {
     async fn compact(&self, report: &mut Report, written: &Written) -> Result<()> {
         let dir = self.dir.join(written.store);
         let mut writer = Writer::open_on(self.disk.clone(), dir, Options::default()).await?;
-        let (store, start, mut rewritten) = (writer.store(), Instant::now(), 0);
-        while let Maintained::Compacted { rows, .. } = store.maintain(Maintain::Compact(Tier::Dense)).await? {
-            writer.checkpoint().await?;
-            rewritten += rows;
-        }
-        let seconds = start.elapsed().as_secs_f64();
+        let (store, rows_s) = (writer.store(), rewrite(&mut writer, Tier::Dense).await?);
         let at = store.snapshot();
         let (rows, sum) = scan(&store.reader(), &at, &ALL, Keys::Wanted, written.sealed).await?;
         let off = (sum - written.sum).abs() / written.sum.abs();
         ensure!(rows == written.sealed && off < 1e-9, "compact: {rows} rows, sum {sum}");
-        report.put("compact", "rows_s", whole(rewritten) / seconds);
+        report.put("compact", "rows_s", rows_s);
         report.put("compact", "bytes_per_row", whole(store.stats().sealed_bytes) / whole(written.sealed));
         writer.close().await?;
         Ok(())
@@ -335,6 +326,16 @@ impl<D: Disk> Figures<'_, D> {
         report.put("agg", names[1], quantile(&cold, 0.5) * 1e6);
         Ok(())
     }
+}
+
+/// Compacts until nothing is left to do; rows a second.
+async fn rewrite<D: Disk>(writer: &mut Writer<D>, tier: Tier) -> Result<f64> {
+    let (store, start, mut rewritten) = (writer.store(), Instant::now(), 0);
+    while let Maintained::Compacted { rows, .. } = store.maintain(Maintain::Compact(tier)).await? {
+        writer.checkpoint().await?;
+        rewritten += rows;
+    }
+    Ok(whole(rewritten) / start.elapsed().as_secs_f64())
 }
 
 /// Segments that are finished and not sealed.
