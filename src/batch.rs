@@ -4,8 +4,12 @@
 //!
 //! Not here: values on their way in (`value`), where batches come from (`scan`, `reader`).
 
+use spare::Home;
+
 use crate::schema::{ColumnId, Kind};
 use crate::value::Value;
+
+pub(crate) mod spare;
 
 /// Rows, decoded and owned.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +23,15 @@ pub struct Batch {
     /// In a scan of intervals: the key before that of the lowest row.
     previous_key: Option<u64>,
     columns: Vec<(ColumnId, Vector)>,
+    home: Home,
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let keys = Data::U64(std::mem::take(&mut self.keys));
+        let columns = self.columns.drain(..).map(|(_, vector)| vector.data);
+        self.home.take_back(columns.chain([keys]));
+    }
 }
 
 impl Batch {
@@ -26,13 +39,16 @@ impl Batch {
     pub(crate) fn new(first_row: u64, len: usize, keys: Vec<u64>, columns: Vec<(ColumnId, Vector)>) -> Self {
         debug_assert!(keys.is_empty() || keys.len() == len);
         debug_assert!(columns.iter().all(|(_, vector)| vector.len() == len), "a batch is rectangular");
-        Self { first_row, rows: None, is_reverse: false, len, keys, previous_key: None, columns }
+        let home = Home::default();
+        Self { first_row, rows: None, is_reverse: false, len, keys, previous_key: None, columns, home }
     }
 
     /// Of rows with these numbers.
     pub(crate) fn of_rows(rows: Vec<u64>, keys: Vec<u64>, columns: Vec<(ColumnId, Vector)>) -> Self {
         let (first_row, len) = (rows.first().copied().unwrap_or(0), rows.len());
-        Self { rows: Some(rows), ..Self::new(first_row, len, keys, columns) }
+        let mut batch = Self::new(first_row, len, keys, columns);
+        batch.rows = Some(rows);
+        batch
     }
 
     /// Only the rows at these places.
@@ -40,7 +56,13 @@ impl Batch {
         let rows = places.iter().filter_map(|place| self.row(*place)).collect();
         let keys = places.iter().filter_map(|place| self.keys.get(*place).copied()).collect();
         let columns = self.columns.iter().map(|(id, vector)| (*id, vector.select(places))).collect();
-        Self::of_rows(rows, keys, columns)
+        Self::of_rows(rows, keys, columns).at_home(self.home.clone())
+    }
+
+    /// The same, its vectors to be given back there when it is dropped.
+    pub(crate) fn at_home(mut self, home: Home) -> Self {
+        self.home = home;
+        self
     }
 
     /// Only the first columns.
@@ -132,8 +154,8 @@ impl Batch {
 
     /// The vectors themselves, to keep without a copy.
     #[must_use]
-    pub fn into_columns(self) -> Vec<(ColumnId, Vector)> {
-        self.columns
+    pub fn into_columns(mut self) -> Vec<(ColumnId, Vector)> {
+        std::mem::take(&mut self.columns)
     }
 }
 

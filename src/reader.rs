@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::{Range, RangeBounds};
 use std::sync::Arc;
 
+use crate::batch::spare::Spare;
 use crate::batch::{Batch, Vector};
 use crate::disk::{Disk, Glommio};
 use crate::error::{Error, Result};
@@ -130,7 +131,8 @@ impl<D: Disk> Reader<D> {
         let bytes = self.holdings.fetch(&wants).await?;
         let mut found =
             wants.iter().zip(&bytes).map(|(want, bytes)| Pieces::one(want.file, want.range.start, bytes));
-        let keys = decode::keys(&next(&mut found)).map_err(|damage| self.damaged(&segment, damage))?;
+        let keys = decode::keys(&next(&mut found), &Spare::default())
+            .map_err(|damage| self.damaged(&segment, damage))?;
         let mut values = Vec::with_capacity(columns.len());
         for id in columns {
             let decoded = self.decode(&segment, place, *id, &mut found);
@@ -178,7 +180,7 @@ impl<D: Disk> Reader<D> {
             None => None,
         };
         if places.offsets.is_none() {
-            return Ok(Half::Whole(decode::fixed_vector(kind, &next(found), nulls)?));
+            return Ok(Half::Whole(decode::fixed_vector(kind, &next(found), nulls, &Spare::default())?));
         }
         let data = 0..segment.view(places.data).len;
         let bounds = decode::bounds(&next(found), place == 0, &data)?;

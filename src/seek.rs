@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use futures::future::try_join;
 
+use crate::batch::spare::Spare;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::{CHUNK, chunks};
@@ -294,7 +295,7 @@ impl<'a, D: Disk> Finder<'a, D> {
         let want = Want { segment: Arc::clone(segment), file: 0, range: range.clone() };
         let bytes = self.holdings.fetch(&[want]).await?.pop().unwrap_or_default();
         let damaged = |damage| self.damaged(&segment.segment, damage);
-        let keys = decode::keys(&Pieces::one(0, range.start, &bytes)).map_err(damaged)?;
+        let keys = decode::keys(&Pieces::one(0, range.start, &bytes), &Spare::default()).map_err(damaged)?;
         let known = match &segment.segment.body {
             Body::Finished(_) => segment.first_keys().get(index(range.start / CHUNK)).copied(),
             Body::Active(active) => chunk_key(active, range.start / CHUNK).or(keys.first().copied()),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::report::Part;
 use super::sweep::Sweep;
+use crate::batch::spare::Spare;
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::reader::decode::{self, Pieces};
@@ -46,7 +47,7 @@ pub(super) async fn check_keys<D: Disk>(holdings: &Holdings<D>, segment: &Arc<Lo
     for rows in windows(segment) {
         let range = 8 * rows.start..8 * rows.end;
         let Some(bytes) = sweep.bring(&range, &mut part).await? else { continue };
-        let decoded = decode::keys(&Pieces::one(0, range.start, &bytes));
+        let decoded = decode::keys(&Pieces::one(0, range.start, &bytes), &Spare::default());
         let Some(keys) = sweep.or_tell(decoded, &mut part) else { continue };
         if keys.first().is_some_and(|key| *key < before) {
             part.push(sweep.contradiction(range.start, "a key is below the one before it".into()));
@@ -161,7 +162,7 @@ impl<D: Disk> Column<'_, D> {
         let range = rows.start * width..rows.end * width;
         if let Some(bytes) = self.data.bring(&range, part).await? {
             let pieces = Pieces::one(self.data.file, range.start, &bytes);
-            self.data.or_tell(decode::fixed_vector(self.kind, &pieces, nulls), part);
+            self.data.or_tell(decode::fixed_vector(self.kind, &pieces, nulls, &Spare::default()), part);
         }
         Ok(())
     }

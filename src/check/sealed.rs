@@ -104,8 +104,8 @@ async fn keys<D: Disk>(
     let block = holdings.block(opened, entries, 0, group).await?;
     let rows = opened.directory.rows_of(group);
     let rows = usize::try_from(rows.end - rows.start).unwrap_or(usize::MAX);
-    let mut keys = Vec::with_capacity(rows);
-    let decoded = block.decode(0..rows, &mut Scratch::default(), &mut keys);
+    let mut keys = vec![0; rows];
+    let decoded = block.decode(0, &mut Scratch::default(), &mut keys);
     decoded.map_err(|malformed| malformed.at(&opened.segment.path(&holdings.shared.dir)))?;
     Ok(keys)
 }

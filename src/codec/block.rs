@@ -198,22 +198,22 @@ impl Codec {
         }
     }
 
-    /// Appends vector `index`, of `count` values, to `values`.
+    /// All values of vector `index`.
     fn decode<T: Fixed>(
         &self,
         kind: Kind,
         index: usize,
-        count: usize,
         bytes: &[u8],
         Scratch { numbers, page }: &mut Scratch,
-        values: &mut Vec<T>,
+        values: &mut [T],
     ) -> Result<(), &'static str> {
-        let from = Parts::new(bytes);
+        let (from, count) = (Parts::new(bytes), values.len());
         match (self, Float::of(kind)) {
             (Self::Stride { first, step }, _) => {
                 let first = first.wrapping_add(step.wrapping_mul((index * VECTOR) as u64));
-                let value = |row: usize| first.wrapping_add(step.wrapping_mul(row as u64));
-                values.extend((0..count).map(|row| T::from_bits(value(row))));
+                for (row, value) in (0..).zip(values) {
+                    *value = T::from_bits(first.wrapping_add(step.wrapping_mul(row)));
+                }
                 return from.end();
             }
             (Self::Integers { origin, divisor }, _) => {
@@ -223,19 +223,13 @@ impl Codec {
                     numbers.iter_mut().for_each(|number| *number = number.wrapping_mul(*divisor));
                 }
                 check(numbers.iter().map(|number| number.wrapping_add(*origin)), kind)?;
-                append(numbers, *origin, values);
+                raise(numbers, *origin, values);
             }
             (Self::Dictionary { entries }, _) => {
                 Numbers::parse(count, from)?.decode(numbers);
-                let mut known = Ok(());
-                values.extend(numbers[..count].iter().map(|code| {
-                    let entry = entry(entries, *code);
-                    T::from_bits(entry.unwrap_or_else(|what| {
-                        known = Err(what);
-                        0
-                    }))
-                }));
-                known?;
+                for (value, code) in values.iter_mut().zip(&*numbers) {
+                    *value = T::from_bits(entry(entries, *code)?);
+                }
             }
             (Self::Decimals { .. }, Some(float)) => {
                 Decimals::parse(float, count, from)?.decode(numbers, values)?;
@@ -243,7 +237,7 @@ impl Codec {
             (Self::Split(split), _) => split.parse(count, from)?.decode(numbers, values)?,
             (Self::Pco(pco), _) => {
                 page.reach(pco, pco.rows(), bytes)?;
-                page.append(pco, index * VECTOR..index * VECTOR + count, values)?;
+                page.values(pco, index * VECTOR..index * VECTOR + count, values)?;
             }
             (Self::Decimals { .. }, None) => unreachable!("a header says so of floats only"),
         }
@@ -278,10 +272,13 @@ impl Codec {
     }
 }
 
-/// Appends the values of all `numbers`. Apart from its callers, so that this loop is one of vector instructions.
+/// The values of numbers that are counted from `origin`. Apart from its callers, so that this loop is one of vector
+/// instructions.
 #[inline(never)]
-fn append<T: Fixed>(numbers: &[u64], origin: u64, values: &mut Vec<T>) {
-    values.extend(numbers.iter().map(|number| T::from_bits(number.wrapping_add(origin))));
+fn raise<T: Fixed>(numbers: &[u64], origin: u64, values: &mut [T]) {
+    for (value, number) in values.iter_mut().zip(numbers) {
+        *value = T::from_bits(number.wrapping_add(origin));
+    }
 }
 
 fn entry(entries: &[u64], code: u64) -> Result<u64, &'static str> {
@@ -318,11 +315,10 @@ fn parse_entries(kind: Kind, from: &mut Parts<'_>) -> Result<Vec<u64>, &'static 
         return Err("the entries of a dictionary are a dictionary or a page");
     }
     let (codec, rows, lengths) = parse_header(tag, kind, from, start.remaining())?;
-    let (mut entries, mut scratch) = (Vec::with_capacity(rows), Scratch::default());
-    for index in 0..rows.div_ceil(VECTOR) {
-        let count = (rows - index * VECTOR).min(VECTOR);
+    let (mut entries, mut scratch) = (vec![0; rows], Scratch::default());
+    for (index, entries) in entries.chunks_mut(VECTOR).enumerate() {
         let length = lengths.get(index).map_or(0, |length| u16::from_le_bytes(*length).into());
-        codec.decode(kind, index, count, from.bytes(length)?, &mut scratch, &mut entries)?;
+        codec.decode(kind, index, from.bytes(length)?, &mut scratch, entries)?;
     }
     if entries.is_empty() || !entries.is_sorted_by(|one, next| one < next) {
         return Err("the entries of a dictionary do not rise");
@@ -457,17 +453,18 @@ impl Block {
         self.bounds[index]..self.bounds[index + 1]
     }
 
-    /// Appends the values of vector `index`, whose bytes are `bytes`, to `values`; after an error what is
-    /// appended has no meaning.
+    /// The values of vector `index`, whose bytes are `bytes`, into as many places; after an error what stands there has
+    /// no meaning.
     pub(crate) fn decode_vector<T: Fixed>(
         &self,
         index: usize,
         bytes: &[u8],
         scratch: &mut Scratch,
-        values: &mut Vec<T>,
+        values: &mut [T],
     ) -> Result<(), Malformed> {
         assert!(T::KIND == self.kind, "a block of {} has no other values", self.kind);
-        let decoded = self.codec.decode(self.kind, index, self.rows(index), bytes, scratch, values);
+        assert!(values.len() == self.rows(index), "vector {index} has {} rows", self.rows(index));
+        let decoded = self.codec.decode(self.kind, index, bytes, scratch, values);
         decoded.map_err(|what| self.malformed(index, what))
     }
 

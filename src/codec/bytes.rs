@@ -229,9 +229,10 @@ impl BytesBlock {
         let (mut numbers, start) = (Vec::new(), self.vectors(rows).start);
         for index in vectors_of(rows) {
             let (vector, known) = (self.vector(index), numbers.len());
+            numbers.resize(known + self.numbers.rows(index), 0);
             let part = cut(bytes, &vector, start).ok_or("a vector ends too early".into());
             let decode = |part| {
-                let decoded = self.numbers.decode_vector(index, part, scratch, &mut numbers);
+                let decoded = self.numbers.decode_vector(index, part, scratch, &mut numbers[known..]);
                 decoded.map_err(|wrong| wrong.what)?;
                 self.codec.check(index, &numbers[known..]).map_err(Refused::from)
             };
@@ -370,11 +371,11 @@ impl Codec {
                 }
                 let ends = parse_numbers(entries, 0, from)?;
                 let bytes = from.bytes(ends.bytes() - ends.header_bytes())?;
-                let (mut bounds, mut scratch) = (vec![0], Scratch::default());
-                for index in 0..ends.vectors() {
+                let (mut bounds, mut scratch) = (vec![0; entries + 1], Scratch::default());
+                for (index, bounds) in bounds[1..].chunks_mut(VECTOR).enumerate() {
                     let Range { start, end } = ends.vector(index);
                     let vector = &bytes[start - ends.header_bytes()..end - ends.header_bytes()];
-                    let decoded = ends.decode_vector(index, vector, &mut scratch, &mut bounds);
+                    let decoded = ends.decode_vector(index, vector, &mut scratch, bounds);
                     decoded.map_err(|wrong| wrong.what)?;
                 }
                 // Entries are different: only the first one can be empty.

@@ -10,9 +10,13 @@
 //!
 //! Not here: the floats whose bits are random (`split`).
 
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, dispatch};
+
 use super::fixed::{Fixed, Float, Floating};
-use super::numbers::{self, Numbers};
+use super::numbers::{self, Numbers, Short};
 use super::parts::{Parts, small};
+use super::sums::{LANES, Sums};
 use super::widest::widest;
 use super::{VECTOR, pack};
 
@@ -41,6 +45,8 @@ const PRECHOICES: usize = 24;
 const TRIAL: usize = 32;
 /// So many are tried for each vector.
 const CHOICES: usize = 3;
+/// Bytes.
+const CACHE_LINE: usize = 64;
 /// So many values are tried side by side.
 const ABREAST: usize = 4;
 
@@ -235,19 +241,68 @@ fn whole(number: u64) -> f64 {
     f64::from_bits(number | MAGIC_BITS) - MAGIC
 }
 
-/// Appends the values of all `numbers`. Apart from its callers, so that this loop is always one of vector
-/// instructions: the compiler gives that up within larger functions.
+/// The values of all `numbers`. Apart from its callers, so that this loop is always one of vector instructions: the
+/// compiler gives that up within larger functions.
 #[inline(never)]
-fn append<T: Fixed, F: Floating>(numbers: &[u64], scale: Scale, values: &mut Vec<T>) {
-    values.extend(numbers.iter().map(|number| T::from_bits(F::bits(scale.to_value(*number)))));
+fn values_of<T: Fixed, F: Floating>(numbers: &[u64], scale: Scale, values: &mut [T]) {
+    for (value, number) in values.iter_mut().zip(numbers) {
+        *value = T::from_bits(F::bits(scale.to_value(*number)));
+    }
 }
 
-/// The same of whole numbers that are distances from `origin`: up to 2^52 the sum of the two is exact.
-#[inline(never)]
-fn append_short<T: Fixed>(distances: &[u32], origin: f64, scale: Scale, values: &mut Vec<T>) {
-    let value =
-        |distance: &u32| (origin + f64::from(distance.cast_signed())) * scale.back_up * scale.back_down;
-    values.extend(distances.iter().map(|distance| T::from_bits(value(distance).to_bits())));
+/// Values of whole numbers that are distances from `origin`: up to 2^52 the sum of the two is exact.
+#[derive(Clone, Copy)]
+struct Near {
+    origin: f64,
+    scale: Scale,
+}
+
+impl Near {
+    #[inline(always)]
+    fn value(&self, distance: i32) -> f64 {
+        (self.origin + f64::from(distance)) * self.scale.back_up * self.scale.back_down
+    }
+
+    #[inline(always)]
+    fn values(&self, distances: [i32; LANES]) -> [f64; LANES] {
+        let mut values = [0.0; LANES];
+        for (value, distance) in values.iter_mut().zip(distances) {
+            *value = self.value(distance);
+        }
+        values
+    }
+}
+
+/// The values of running sums of `deltas` as distances.
+#[inline(always)]
+fn summed_values<S: Simd>(simd: S, deltas: &[i32; VECTOR], near: Near, values: &mut [f64]) {
+    // Up to where a whole line of the cache can be written.
+    let head = values.as_ptr().align_offset(CACHE_LINE).min(values.len());
+    let (first_values, values) = values.split_at_mut(head);
+    let (first_deltas, deltas) = deltas.split_at(head);
+    let mut sum = 0_i32;
+    for (value, delta) in first_values.iter_mut().zip(first_deltas) {
+        sum = sum.wrapping_add(*delta);
+        *value = near.value(sum);
+    }
+    let mut sums = Sums::new(simd, sum);
+    let (whole, rest) = values.as_chunks_mut::<LANES>();
+    let (deltas, last_deltas) = deltas.split_at(whole.len() * LANES);
+    for (values, deltas) in whole.iter_mut().zip(deltas.as_chunks::<LANES>().0) {
+        *values = near.values(sums.next(*deltas));
+    }
+    let mut last = [0; LANES];
+    last[..rest.len()].copy_from_slice(&last_deltas[..rest.len()]);
+    rest.copy_from_slice(&near.values(sums.next(last))[..rest.len()]);
+}
+
+widest! {
+    /// The values of distances.
+    fn near_values(distances: &[u32], near: Near, values: &mut [f64]) {
+        for (value, distance) in values.iter_mut().zip(distances) {
+            *value = near.value(distance.cast_signed());
+        }
+    }
 }
 
 /// What makes all values of a block of whole numbers, wherever these are kept.
@@ -298,26 +353,25 @@ impl Scaled {
         Ok(Self { float, exponents, exceptions: positions.zip(exceptions).collect() })
     }
 
-    /// Appends the values of `numbers`, which are those of the rows from `row` on.
-    pub(super) fn append<T: Fixed>(
+    /// The values of `numbers`, which are those of the rows from `row` on.
+    pub(super) fn values<T: Fixed>(
         &self,
         row: usize,
         numbers: &[u64],
-        values: &mut Vec<T>,
+        values: &mut [T],
     ) -> Result<(), &'static str> {
         if numbers.iter().fold(0, |ored, number| ored | number) > pack::mask(NUMBER_BITS) {
             return Err(ABOVE);
         }
-        let start = values.len();
         match self.float {
-            Float::F64 => append::<T, f64>(numbers, self.exponents.scale(), values),
-            Float::F32 => append::<T, f32>(numbers, self.exponents.scale(), values),
+            Float::F64 => values_of::<T, f64>(numbers, self.exponents.scale(), values),
+            Float::F32 => values_of::<T, f32>(numbers, self.exponents.scale(), values),
         }
         let first = self.exceptions.partition_point(|(position, _)| usize::from(*position) < row);
         let listed =
             self.exceptions[first..].iter().map(|(position, bits)| (usize::from(*position) - row, bits));
         for (at, bits) in listed.take_while(|(at, _)| *at < numbers.len()) {
-            values[start + at] = T::from_bits(*bits);
+            values[at] = T::from_bits(*bits);
         }
         Ok(())
     }
@@ -385,42 +439,44 @@ impl<'a> Decimals<'a> {
         exception(&self.exceptions[index * width..][..width])
     }
 
-    /// Appends all values to `values`; `numbers` is room to work in.
+    /// All values; `numbers` is room to work in.
     pub(super) fn decode<T: Fixed>(
         &self,
         numbers: &mut [u64; VECTOR],
-        values: &mut Vec<T>,
+        values: &mut [T],
     ) -> Result<(), &'static str> {
-        let start = values.len();
-        if self.decode_short(numbers, values).is_some() {
-            self.put_exceptions(start, values);
+        if self.float == Float::F64 && self.decode_short(numbers, values).is_some() {
+            self.put_exceptions(values);
             return Ok(());
         }
         self.numbers.decode(numbers);
         self.numbers.check(numbers, pack::mask(NUMBER_BITS))?;
-        let numbers = &numbers[..self.numbers.count()];
         match self.float {
-            Float::F64 => append::<T, f64>(numbers, self.exponents.scale(), values),
-            Float::F32 => append::<T, f32>(numbers, self.exponents.scale(), values),
+            Float::F64 => values_of::<T, f64>(numbers, self.exponents.scale(), values),
+            Float::F32 => values_of::<T, f32>(numbers, self.exponents.scale(), values),
         }
-        self.put_exceptions(start, values);
+        self.put_exceptions(values);
         Ok(())
     }
 
     /// The same of an `f64`, where the numbers lie close together: in half the room.
-    fn decode_short<T: Fixed>(&self, numbers: &mut [u64; VECTOR], values: &mut Vec<T>) -> Option<()> {
-        if self.float != Float::F64 {
-            return None;
-        }
+    fn decode_short<T: Fixed>(&self, numbers: &mut [u64; VECTOR], values: &mut [T]) -> Option<()> {
         let short = bytemuck::cast_slice_mut::<u64, u32>(numbers).first_chunk_mut()?;
-        let origin = self.numbers.decode_short(pack::mask(NUMBER_BITS), short)?;
-        append_short(&short[..self.numbers.count()], whole(origin), self.exponents.scale(), values);
+        let (values, kind) = (T::floats(values)?, self.numbers.decode_short(pack::mask(NUMBER_BITS), short)?);
+        let near = |origin| Near { origin: whole(origin), scale: self.exponents.scale() };
+        match kind {
+            Short::Distances { origin } => near_values(short, near(origin), values),
+            Short::Deltas { origin } => {
+                let deltas = bytemuck::cast_ref(short);
+                dispatch!(Level::new(), simd => summed_values(simd, deltas, near(origin), values));
+            }
+        }
         Some(())
     }
 
-    fn put_exceptions<T: Fixed>(&self, start: usize, values: &mut [T]) {
+    fn put_exceptions<T: Fixed>(&self, values: &mut [T]) {
         for (index, position) in self.positions.iter().enumerate() {
-            values[start + usize::from(u16::from_le_bytes(*position))] = T::from_bits(self.exception(index));
+            values[usize::from(u16::from_le_bytes(*position))] = T::from_bits(self.exception(index));
         }
     }
 
@@ -434,6 +490,37 @@ impl<'a> Decimals<'a> {
         match self.positions.binary_search_by_key(&index, |position| u16::from_le_bytes(*position).into()) {
             Ok(exception) => Ok(self.exception(exception)),
             Err(_) => Ok(self.float.bits(self.exponents.to_value(number))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::sums::tests::levels;
+
+    #[test]
+    fn values_of_sums_are_the_same_on_every_machine_wherever_they_lie() {
+        let deltas: [i32; VECTOR] = std::array::from_fn(|at| [3, -700, 0, 1 << 19, -(1 << 19)][at % 5]);
+        let near = Near { origin: 1e15, scale: Exponents { e: 14, f: 12 }.scale() };
+        let mut sum = 0;
+        let expected = deltas.map(|delta| {
+            sum += delta;
+            near.value(sum).to_bits()
+        });
+        for level in levels() {
+            for (count, start) in
+                (0..40).chain(1000..=VECTOR).flat_map(|count| [(count, 0), (count, count % 9)])
+            {
+                let mut values = vec![f64::NAN; start + count];
+                dispatch!(level, simd => summed_values(simd, &deltas, near, &mut values[start..]));
+                let found = values[start..].iter().map(|value| value.to_bits());
+                assert!(
+                    found.eq(expected[..count].iter().copied()),
+                    "{count} values from {start} on, {level:?}"
+                );
+                assert!(values[..start].iter().all(|value| value.is_nan()));
+            }
         }
     }
 }

@@ -24,6 +24,11 @@ pub(crate) trait Fixed: Copy {
 
     /// From bits up to [`bits_max`] of this kind.
     fn from_bits(bits: u64) -> Self;
+
+    /// The values where they are `f64`.
+    fn floats(_: &mut [Self]) -> Option<&mut [f64]> {
+        None
+    }
 }
 
 /// The highest bits that a value of `kind` has.
@@ -113,7 +118,7 @@ const SIGN_64: u64 = 1 << 63;
 const SIGN_32: u32 = 1 << 31;
 
 macro_rules! fixed {
-    ($($type:ident, $kind:ident, $zero:expr, |$value:ident| $to:expr, |$bits:ident| $from:expr $(, $all:expr)?;)*) => {$(
+    ($($type:ident, $kind:ident, $zero:expr, |$value:ident| $to:expr, |$bits:ident| $from:expr $(, $all:expr $(, $floats:expr)?)?;)*) => {$(
         impl Fixed for $type {
             const KIND: Kind = Kind::$kind;
             const ZERO: Self = $zero;
@@ -130,6 +135,10 @@ macro_rules! fixed {
             fn from_bits($bits: u64) -> Self {
                 $from
             }
+
+            $($(fn floats(values: &mut [Self]) -> Option<&mut [f64]> {
+                $floats(values)
+            })?)?
         }
     )*};
 }
@@ -137,7 +146,7 @@ macro_rules! fixed {
 fixed! {
     u64, U64, 0, |value| value, |bits| bits, std::convert::identity;
     i64, I64, 0, |value| value.cast_unsigned() ^ SIGN_64, |bits| (bits ^ SIGN_64).cast_signed();
-    f64, F64, 0.0, |value| value.to_bits(), |bits| f64::from_bits(bits), bytemuck::cast_slice;
+    f64, F64, 0.0, |value| value.to_bits(), |bits| f64::from_bits(bits), bytemuck::cast_slice, Some;
     u32, U32, 0, |value| value.into(), |bits| low(bits);
     i32, I32, 0, |value| (value.cast_unsigned() ^ SIGN_32).into(), |bits| (low(bits) ^ SIGN_32).cast_signed();
     f32, F32, 0.0, |value| value.to_bits().into(), |bits| f32::from_bits(low(bits));

@@ -7,7 +7,7 @@
 
 use super::frame::{self, Content, Frame, Head};
 use super::parts::Parts;
-use super::sums::{sum_up, sum_up_short};
+use super::sums::sum_up;
 use super::{VECTOR, pack};
 
 const VALUES: u8 = 1;
@@ -125,6 +125,14 @@ fn raise(slope: u64, numbers: &mut [u64; VECTOR]) {
 /// Distances that fit 32 bits with room to spare.
 const SHORT_BITS: u32 = 30;
 
+/// What numbers in 32 bits are.
+pub(super) enum Short {
+    /// How far they are from one.
+    Distances { origin: u64 },
+    /// Summed up, they are that.
+    Deltas { origin: u64 },
+}
+
 /// A vector of numbers as it lies in its bytes.
 #[derive(Debug)]
 pub(super) struct Numbers<'a> {
@@ -181,9 +189,9 @@ impl<'a> Numbers<'a> {
         }
     }
 
-    /// All numbers as distances from the one that is returned, two's complement in 32 bits, where they are that short and
-    /// none is above `max`; what is behind them is of no meaning.
-    pub(super) fn decode_short(&self, max: u64, into: &mut [u32; VECTOR]) -> Option<u64> {
+    /// All numbers in 32 bits, two's complement, where they are that short and none is above `max`; what is behind them is
+    /// of no meaning.
+    pub(super) fn decode_short(&self, max: u64, into: &mut [u32; VECTOR]) -> Option<Short> {
         if self.frame.width > SHORT_BITS || self.highest().is_none_or(|highest| highest > max) {
             return None;
         }
@@ -191,7 +199,7 @@ impl<'a> Numbers<'a> {
             // A frame whose highest is known has no patches.
             Shape::Values => {
                 self.frame.decode_short(self.frame.base, into);
-                Some(self.frame.base)
+                Some(Short::Distances { origin: self.frame.base })
             }
             Shape::Line { .. } => None,
             Shape::Deltas { first } => {
@@ -201,8 +209,7 @@ impl<'a> Numbers<'a> {
                 }
                 self.frame.decode_short(0, into);
                 into[0] = 0;
-                sum_up_short(into);
-                Some(first)
+                Some(Short::Deltas { origin: first })
             }
         }
     }
@@ -259,9 +266,5 @@ impl<'a> Numbers<'a> {
             (down, up) = (down + patch.min(0), up + patch.max(0));
         }
         (down, up)
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.count
     }
 }

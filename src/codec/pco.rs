@@ -294,20 +294,20 @@ impl Page {
         self.width == size_of::<u32>()
     }
 
-    /// Appends some of the values, which have been reached.
-    pub(super) fn append<T: Fixed>(
+    /// Some of the values, which have been reached.
+    pub(super) fn values<T: Fixed>(
         &self,
         pco: &Pco,
         rows: Range<usize>,
-        values: &mut Vec<T>,
+        values: &mut [T],
     ) -> Result<(), &'static str> {
         if let Some(scaled) = &pco.scaled {
-            return scaled.append(rows.start, &self.words[rows], values);
+            return scaled.values(rows.start, &self.words[rows], values);
         }
         if self.is_short() {
-            append(&bytemuck::cast_slice::<u64, u32>(&self.words)[rows], values);
+            values_of(&bytemuck::cast_slice::<u64, u32>(&self.words)[rows], values);
         } else {
-            append(&self.words[rows], values);
+            values_of(&self.words[rows], values);
         }
         Ok(())
     }
@@ -315,8 +315,10 @@ impl Page {
 
 /// Apart from its callers, so that this loop is one of vector instructions.
 #[inline(never)]
-fn append<T: Fixed, W: Copy + Into<u64>>(words: &[W], values: &mut Vec<T>) {
-    values.extend(words.iter().map(|word| T::from_bits((*word).into())));
+fn values_of<T: Fixed, W: Copy + Into<u64>>(words: &[W], values: &mut [T]) {
+    for (value, word) in values.iter_mut().zip(words) {
+        *value = T::from_bits((*word).into());
+    }
 }
 
 /// The first `wanted` values of a page, all of them or whole batches, into the first places of `words`.

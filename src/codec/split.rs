@@ -140,7 +140,7 @@ impl Halves<'_> {
     pub(super) fn decode<T: Fixed>(
         &self,
         rights: &mut [u64; VECTOR],
-        values: &mut Vec<T>,
+        values: &mut [T],
     ) -> Result<(), &'static str> {
         // Eight places, whatever the number of left parts, so that a code needs no check of its own.
         let mut table = [0; LEFTS_MAX];
@@ -149,15 +149,16 @@ impl Halves<'_> {
         let mut codes = [0; VECTOR];
         pack::unpack(self.codes, self.split.code_bits(), self.count, 0, &mut codes);
         pack::unpack(self.rights, right_bits, self.count, 0, rights);
-        let (codes, start) = (&codes[..self.count], values.len());
+        let codes = &codes[..self.count];
         if codes.iter().any(|code| *code >= self.split.lefts.len() as u64) {
             return Err(UNKNOWN_CODE);
         }
-        let coded = rights.iter().zip(codes);
-        values.extend(coded.map(|(right, code)| T::from_bits(right | table[(*code & 7) as usize])));
+        for (value, (right, code)) in values.iter_mut().zip(rights.iter().zip(codes)) {
+            *value = T::from_bits(right | table[(*code & 7) as usize]);
+        }
         for (position, left) in self.positions.iter().zip(self.lefts) {
             let index = usize::from(u16::from_le_bytes(*position));
-            values[start + index] = T::from_bits(rights[index] | self.shifted(*left));
+            values[index] = T::from_bits(rights[index] | self.shifted(*left));
         }
         Ok(())
     }

@@ -1,15 +1,18 @@
 //! Running sums: each of a vector's numbers becomes the sum of all up to it.
 //!
-//! Done one by one, every sum waits for the one before it. Where four numbers fit a register they are summed up within
-//! it in two steps, and only the carry from four to four is left to wait for: less than half the time. `safe_arch` makes
-//! functions of the instructions that every 64-bit x86 has; written as plain loops they are not found by the compiler,
-//! which takes such sums apart into single additions.
+//! Done one by one, every sum waits for the one before it. Where several numbers fit a register they are summed up within
+//! it in a few steps, and only the carry from register to register is left to wait for. `fearless_simd` makes functions of
+//! the instructions, on each machine its own; written as plain loops they are not found by the compiler, which takes such
+//! sums apart into single additions.
 //!
-//! Not here: what the numbers are (`numbers`).
+//! Not here: what the numbers are (`numbers`), what becomes of sums in registers (`decimals`).
+
+use fearless_simd::prelude::*;
+use fearless_simd::{i32x16, u8x64};
 
 use super::VECTOR;
 
-/// Of 64-bit numbers; apart from its callers, as the next one, so that it is compiled well wherever it is called.
+/// Of 64-bit numbers; apart from its callers, so that it is compiled well wherever it is called.
 #[inline(never)]
 pub(super) fn sum_up(numbers: &mut [u64; VECTOR]) {
     let mut sum = 0_u64;
@@ -19,46 +22,74 @@ pub(super) fn sum_up(numbers: &mut [u64; VECTOR]) {
     }
 }
 
-/// Of 32-bit numbers.
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-#[inline(never)]
-pub(super) fn sum_up_short(numbers: &mut [u32; VECTOR]) {
-    use safe_arch::{
-        add_i32_m128i as add, byte_shl_imm_u128_m128i as shift_up, m128i, shuffle_ai_f32_all_m128i as pick,
-        zeroed_m128i,
-    };
+/// So many 32-bit numbers are summed up at a time.
+pub(super) const LANES: usize = 16;
 
-    const LAST_EVERYWHERE: i32 = 0b11_11_11_11;
-    let within = |four: [u32; 4]| {
-        let numbers = m128i::from(four);
-        let pairs = add(numbers, shift_up::<4>(numbers));
-        add(pairs, shift_up::<8>(pairs))
-    };
-    let mut carry = zeroed_m128i();
-    for eight in numbers.as_chunks_mut::<4>().0.as_chunks_mut::<2>().0 {
-        let [low, high] = eight.map(within);
-        let high = add(high, pick::<LAST_EVERYWHERE>(low));
-        *eight = [add(low, carry).into(), add(high, carry).into()];
-        carry = add(carry, pick::<LAST_EVERYWHERE>(high));
+/// For each byte of a block of four numbers the place of that byte in the last one.
+const LAST: [u8; 4 * LANES] = {
+    let (mut last, mut byte) = ([12; 4 * LANES], 0);
+    while byte < last.len() {
+        last[byte] += [0, 1, 2, 3][byte % 4];
+        byte += 1;
     }
+    last
+};
+
+/// The running sums of 32-bit numbers, in registers: for code that is compiled for `S`.
+pub(super) struct Sums<S: Simd> {
+    simd: S,
+    /// Of all numbers so far, in each lane.
+    carry: i32x16<S>,
+    last: u8x64<S>,
 }
 
-/// Of 32-bit numbers.
-#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
-#[inline(never)]
-pub(super) fn sum_up_short(numbers: &mut [u32; VECTOR]) {
-    let mut sum = 0_u32;
-    for number in numbers {
-        sum = sum.wrapping_add(*number);
-        *number = sum;
+impl<S: Simd> Sums<S> {
+    /// Behind numbers whose sum is `sum`.
+    #[inline(always)]
+    pub(super) fn new(simd: S, sum: i32) -> Self {
+        Self { simd, carry: i32x16::splat(simd, sum), last: u8x64::from_slice(simd, &LAST) }
+    }
+
+    /// The sums up to each of the next numbers.
+    #[inline(always)]
+    pub(super) fn next(&mut self, numbers: [i32; LANES]) -> [i32; LANES] {
+        let zeros = i32x16::splat(self.simd, 0);
+        let sums: i32x16<S> = numbers.simd_into(self.simd);
+        // Within each block of four.
+        let sums = sums + zeros.slide_within_blocks::<3>(sums);
+        let sums = sums + zeros.slide_within_blocks::<2>(sums);
+        // With the block before it, then with all before that.
+        let ends = self.simd.swizzle_dyn_within_blocks_i32x16(sums, self.last);
+        let before = zeros.slide::<12>(ends);
+        let (sums, ends) = (sums + before, ends + before);
+        let before = zeros.slide::<8>(ends);
+        let (sums, ends) = (sums + (before + self.carry), ends + before);
+        let (_, ends) = ends.split();
+        let (_, ends) = ends.split();
+        self.carry += i32x16::block_splat(ends);
+        sums.into()
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use fearless_simd::{Level, dispatch};
+
+    use super::*;
+
+    /// What this machine has, and less.
+    pub(in crate::codec) fn levels() -> Vec<Level> {
+        let best = Level::new();
+        let mut levels = vec![best, Level::baseline()];
+        #[cfg(target_arch = "x86_64")]
+        levels.extend(
+            [best.as_avx2().map(Level::Avx2), best.as_sse4_2().map(Level::Sse4_2)].into_iter().flatten(),
+        );
+        levels
+    }
+
     #[test]
     fn each_number_becomes_the_sum_of_all_up_to_it() {
-        use super::{VECTOR, sum_up, sum_up_short};
         // Whatever the numbers are: small, at the ends of their range, and such that sums wrap.
         let patterns: [fn(u64) -> u64; 4] = [
             |_| 1,
@@ -68,16 +99,32 @@ mod tests {
         ];
         for pattern in patterns {
             let long: [u64; VECTOR] = std::array::from_fn(|at| pattern(at as u64));
-            let short: [u32; VECTOR] = long.map(|number| u32::try_from(number >> 32).unwrap());
-            let (mut sums, mut short_sums) = (long, short);
+            let short: [i32; VECTOR] = long.map(|number| u32::try_from(number >> 32).unwrap().cast_signed());
+            let mut sums = long;
             sum_up(&mut sums);
-            sum_up_short(&mut short_sums);
-            let (mut sum, mut short_sum) = (0_u64, 0_u32);
+            let mut sum = 0_u64;
             for at in 0..VECTOR {
                 sum = sum.wrapping_add(long[at]);
-                short_sum = short_sum.wrapping_add(short[at]);
-                assert_eq!((sums[at], short_sums[at]), (sum, short_sum), "number {at}");
+                assert_eq!(sums[at], sum, "number {at}");
+            }
+            for level in levels() {
+                let sums = dispatch!(level, simd => short_sums(simd, &short));
+                let mut sum = 5_i32;
+                for at in 0..VECTOR {
+                    sum = sum.wrapping_add(short[at]);
+                    assert_eq!(sums[at], sum, "number {at}, {level:?}");
+                }
             }
         }
+    }
+
+    /// Behind numbers whose sum is 5.
+    fn short_sums<S: Simd>(simd: S, numbers: &[i32; VECTOR]) -> Vec<i32> {
+        let mut running = Sums::new(simd, 5);
+        let mut sums = Vec::new();
+        for numbers in numbers.as_chunks().0 {
+            sums.extend(running.next(*numbers));
+        }
+        sums
     }
 }

@@ -11,6 +11,7 @@ use super::cursor::{Cursor, Field, field};
 use super::entries::Coded;
 use super::{Malformed, Piece, Salt, StoreId, crc32c};
 use crate::codec::Tier;
+use crate::codec::VECTOR;
 use crate::codec::block::{Block, Scratch};
 use crate::codec::fixed::Fixed;
 use crate::schema::Kind;
@@ -79,9 +80,9 @@ pub(crate) fn decode<T: Fixed>(
     for index in 0..sealed.block.pieces() {
         sealed.verify(index, &bytes[sealed.piece(index)])?;
     }
-    let mut values = Vec::with_capacity(rows);
-    for index in 0..sealed.block.vectors() {
-        sealed.block.decode_vector(index, &bytes[sealed.vector(index)], scratch, &mut values)?;
+    let mut values = vec![T::ZERO; rows];
+    for (index, values) in values.chunks_mut(VECTOR).enumerate() {
+        sealed.block.decode_vector(index, &bytes[sealed.vector(index)], scratch, values)?;
     }
     Ok(values)
 }

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use crate::batch::spare::{Plain, Spare};
 use crate::batch::{Data, Vector};
 use crate::codec::raw::Raw;
 use crate::options::VALUE_BYTES_MAX;
@@ -47,8 +48,8 @@ impl<'a> Pieces<'a> {
 }
 
 /// Values of fixed width.
-pub(crate) fn fixed<T: Raw>(pieces: &Pieces<'_>) -> Vec<T> {
-    let mut values = Vec::with_capacity(pieces.len() / T::WIDTH);
+fn fixed<T: Raw + Plain>(pieces: &Pieces<'_>, spare: &Spare) -> Vec<T> {
+    let mut values = spare.take_empty(pieces.len() / T::WIDTH);
     for part in &pieces.parts {
         debug_assert!(part.len().is_multiple_of(T::WIDTH), "a piece holds whole values");
         T::read(part, &mut values);
@@ -57,8 +58,8 @@ pub(crate) fn fixed<T: Raw>(pieces: &Pieces<'_>) -> Vec<T> {
 }
 
 /// Keys: they never go back.
-pub(crate) fn keys(pieces: &Pieces<'_>) -> Result<Vec<u64>, Damage> {
-    let keys = fixed::<u64>(pieces);
+pub(crate) fn keys(pieces: &Pieces<'_>, spare: &Spare) -> Result<Vec<u64>, Damage> {
+    let keys = fixed::<u64>(pieces, spare);
     match keys.is_sorted() {
         true => Ok(keys),
         false => {
@@ -69,7 +70,7 @@ pub(crate) fn keys(pieces: &Pieces<'_>) -> Result<Vec<u64>, Damage> {
 }
 
 /// Bytes that are 0 or 1.
-pub(crate) fn bools(pieces: &Pieces<'_>, what: &'static str) -> Result<Vec<bool>, Damage> {
+fn bools(pieces: &Pieces<'_>, spare: &Spare, what: &'static str) -> Result<Vec<bool>, Damage> {
     let mut at = 0;
     for part in &pieces.parts {
         // Without a branch for each byte: all of them are right, nearly always.
@@ -79,12 +80,12 @@ pub(crate) fn bools(pieces: &Pieces<'_>, what: &'static str) -> Result<Vec<bool>
         }
         at += part.len();
     }
-    Ok(fixed(pieces))
+    Ok(fixed(pieces, spare))
 }
 
 /// Which rows are null; none where no row is.
 pub(crate) fn nulls(pieces: &Pieces<'_>) -> Result<Option<Vec<bool>>, Damage> {
-    let nulls = bools(pieces, "whether a row is null is a byte of 0 or 1")?;
+    let nulls = bools(pieces, &Spare::default(), "whether a row is null is a byte of 0 or 1")?;
     Ok(nulls.contains(&true).then_some(nulls))
 }
 
@@ -97,7 +98,7 @@ pub(crate) fn bounds(
 ) -> Result<Vec<u64>, Damage> {
     let mut bounds = Vec::with_capacity(pieces.len() / 8 + 1);
     bounds.extend(is_first.then_some(0));
-    bounds.append(&mut fixed::<u64>(pieces));
+    bounds.append(&mut fixed::<u64>(pieces, &Spare::default()));
     let skipped = usize::from(is_first);
     let outside = bounds.first().is_none_or(|first| *first < data.start)
         || bounds.last().is_none_or(|last| *last > data.end)
@@ -135,17 +136,18 @@ pub(crate) fn fixed_vector(
     kind: Kind,
     pieces: &Pieces<'_>,
     nulls: Option<Vec<bool>>,
+    spare: &Spare,
 ) -> Result<Vector, Damage> {
     let Some(width) = kind.width() else { unreachable!("bytes and text have no fixed width") };
     check_nulls(pieces, nulls.as_deref(), width)?;
     let data = match kind {
-        Kind::U64 => Data::U64(fixed(pieces)),
-        Kind::I64 => Data::I64(fixed(pieces)),
-        Kind::F64 => Data::F64(fixed(pieces)),
-        Kind::U32 => Data::U32(fixed(pieces)),
-        Kind::I32 => Data::I32(fixed(pieces)),
-        Kind::F32 => Data::F32(fixed(pieces)),
-        Kind::Bool => Data::Bool(bools(pieces, "a bool is a byte of 0 or 1")?),
+        Kind::U64 => Data::U64(fixed(pieces, spare)),
+        Kind::I64 => Data::I64(fixed(pieces, spare)),
+        Kind::F64 => Data::F64(fixed(pieces, spare)),
+        Kind::U32 => Data::U32(fixed(pieces, spare)),
+        Kind::I32 => Data::I32(fixed(pieces, spare)),
+        Kind::F32 => Data::F32(fixed(pieces, spare)),
+        Kind::Bool => Data::Bool(bools(pieces, spare, "a bool is a byte of 0 or 1")?),
         Kind::Bytes | Kind::Text => unreachable!("they have no fixed width"),
     };
     Ok(Vector::new(data, nulls))

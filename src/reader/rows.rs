@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::holdings::Holdings;
 use super::sealed::{self, Encoded, Opened};
 use super::texts::Texts;
+use crate::batch::spare::{Plain, Spare};
 use crate::batch::{Data, Vector};
 use crate::codec::VECTOR;
 use crate::codec::block::Scratch;
@@ -63,6 +64,20 @@ pub(crate) struct Ask {
     pub(crate) direction: Direction,
     /// Bytes of values of kind `bytes` and `text`; of one row any number.
     pub(crate) bytes_max: u64,
+}
+
+/// Where decoding works.
+#[derive(Default)]
+pub(crate) struct Room {
+    scratch: Scratch,
+    /// Where vectors come from.
+    spare: Spare,
+}
+
+impl Room {
+    pub(crate) fn new(spare: Spare) -> Self {
+        Self { scratch: Scratch::default(), spare }
+    }
 }
 
 /// Rows of one row group.
@@ -212,7 +227,7 @@ impl Streams {
         let blocks = stream::iter(blocks).buffered(reads_max);
         let blocks: Vec<Option<Arc<Encoded>>> = blocks.try_collect().await?;
         let ask = Ask { keys, direction: Direction::Forward, bytes_max: u64::MAX };
-        let (_, rows) = self.decode(holdings, group, rows, ask, &blocks, &mut Scratch::default()).await?;
+        let (_, rows) = self.decode(holdings, group, rows, ask, &blocks, &mut Room::default()).await?;
         Ok(rows)
     }
 
@@ -239,35 +254,38 @@ impl Streams {
         rows: &Range<u64>,
         ask: Ask,
         blocks: &[Option<Arc<Encoded>>],
-        scratch: &mut Scratch,
+        room: &mut Room,
     ) -> Result<(Range<u64>, Rows)> {
         let first = self.opened.directory.rows_of(group).start;
         let place = |row: u64| usize::try_from(row - first).unwrap_or(usize::MAX);
         let within = place(rows.start)..place(rows.end);
         let texts = Texts::load(holdings, self, group, blocks, &within).await?;
-        let within = texts.shorten(within, ask, scratch)?;
+        let within = texts.shorten(within, ask, &mut room.scratch)?;
         let damaged = |malformed: Malformed| malformed.at(&self.opened.segment.path(&holdings.shared.dir));
-        let (passing, decoded) = self.passing(group, &within, blocks, scratch).map_err(damaged)?;
+        let (passing, decoded) = self.passing(group, &within, blocks, room).map_err(damaged)?;
         let rows = first + within.start as u64..first + within.end as u64;
         let wanted = match &passing {
             Some(passing) => Wanted::Places(passing.iter().map(|row| within.start + row).collect()),
             None => Wanted::All(within),
         };
         let keys = match ask.keys {
-            Keys::Wanted => self.decode_keys(group, &wanted, blocks, scratch).map_err(damaged)?,
+            Keys::Wanted => self.decode_keys(group, &wanted, blocks, room).map_err(damaged)?,
             Keys::Unwanted => Vec::new(),
         };
         let mut columns = Vec::with_capacity(decoded.len());
         for (column, decoded) in self.columns.iter().zip(decoded) {
             let vector = match (decoded, &passing) {
-                (Some(vector), Some(passing)) => vector.select(passing),
+                (Some(vector), Some(passing)) => {
+                    let selected = vector.select(passing);
+                    room.spare.take_back(std::iter::once(vector.into_parts().0));
+                    selected
+                }
                 (Some(vector), None) => vector,
                 (None, _) if column.kind.width().is_none() => {
-                    let nulls =
-                        self.decode_nulls(column, group, &wanted, blocks, scratch).map_err(damaged)?;
-                    texts.vector(column, &wanted, nulls, scratch).await?
+                    let nulls = self.decode_nulls(column, group, &wanted, blocks, room).map_err(damaged)?;
+                    texts.vector(column, &wanted, nulls, &mut room.scratch).await?
                 }
-                (None, _) => self.decode_column(column, group, &wanted, blocks, scratch).map_err(damaged)?,
+                (None, _) => self.decode_column(column, group, &wanted, blocks, room).map_err(damaged)?,
             };
             columns.push((column.id, vector));
         }
@@ -296,7 +314,7 @@ impl Streams {
         group: usize,
         within: &Range<usize>,
         blocks: &[Option<Arc<Encoded>>],
-        scratch: &mut Scratch,
+        room: &mut Room,
     ) -> Result<Passing, Malformed> {
         let mut columns: Vec<Option<Vector>> = self.columns.iter().map(|_| None).collect();
         if self.conditions.is_empty() {
@@ -308,7 +326,7 @@ impl Streams {
                 let all = Wanted::All(within.clone());
                 let vector = match columns[*column].take() {
                     Some(vector) => vector,
-                    None => self.decode_column(&self.columns[*column], group, &all, blocks, scratch)?,
+                    None => self.decode_column(&self.columns[*column], group, &all, blocks, room)?,
                 };
                 between.restrict(&vector, &mut passes);
                 columns[*column] = Some(vector);
@@ -324,14 +342,14 @@ impl Streams {
         group: usize,
         wanted: &Wanted,
         blocks: &[Option<Arc<Encoded>>],
-        scratch: &mut Scratch,
+        room: &mut Room,
     ) -> Result<Option<Vec<bool>>, Malformed> {
         Ok(match self.nulls(column, group) {
             Flags::None => None,
             Flags::All => Some(vec![true; wanted.len()]),
             Flags::Some => {
                 let nulls: Vec<bool> =
-                    values(column.nulls.and_then(|nulls| blocks[nulls].as_deref()), wanted, scratch)?;
+                    values(column.nulls.and_then(|nulls| blocks[nulls].as_deref()), wanted, room)?;
                 nulls.contains(&true).then_some(nulls)
             }
         })
@@ -343,10 +361,10 @@ impl Streams {
         group: usize,
         wanted: &Wanted,
         blocks: &[Option<Arc<Encoded>>],
-        scratch: &mut Scratch,
+        room: &mut Room,
     ) -> Result<Vector, Malformed> {
-        let nulls = self.decode_nulls(column, group, wanted, blocks, scratch)?;
-        let vector = vector(column.kind, blocks[column.data].as_deref(), wanted, nulls, scratch)?;
+        let nulls = self.decode_nulls(column, group, wanted, blocks, room)?;
+        let vector = vector(column.kind, blocks[column.data].as_deref(), wanted, nulls, room)?;
         if !vector.has_empty_nulls() {
             return Err(self.contradiction(Some(column.data), group, "the bytes of a null are zero"));
         }
@@ -358,7 +376,7 @@ impl Streams {
         group: usize,
         wanted: &Wanted,
         blocks: &[Option<Arc<Encoded>>],
-        scratch: &mut Scratch,
+        room: &mut Room,
     ) -> Result<Vec<u64>, Malformed> {
         let rows = self.opened.directory.rows_of(group);
         let described = self.opened.directory.groups[group];
@@ -369,7 +387,7 @@ impl Streams {
                 Wanted::Places(places) => places.iter().map(|row| key(*row)).collect(),
             });
         }
-        let keys: Vec<u64> = values(self.keys.and_then(|keys| blocks[keys].as_deref()), wanted, scratch)?;
+        let keys: Vec<u64> = values(self.keys.and_then(|keys| blocks[keys].as_deref()), wanted, room)?;
         let (first, last) = (keys.first().copied(), keys.last().copied());
         let inside = first.is_none_or(|key| key >= described.first_key)
             && last.is_none_or(|key| key <= described.last_key);
@@ -414,33 +432,41 @@ impl Wanted {
 }
 
 /// Values of a block; zeros where none is needed.
-fn values<T: Fixed>(
+fn values<T: Fixed + Plain>(
     block: Option<&Encoded>,
     wanted: &Wanted,
-    scratch: &mut Scratch,
+    room: &mut Room,
 ) -> Result<Vec<T>, Malformed> {
-    let Some(block) = block else { return Ok(vec![T::ZERO; wanted.len()]) };
-    let rows = match wanted {
-        Wanted::All(rows) => rows,
-        Wanted::Places(places) => return picked(block, places, scratch),
+    let Some(block) = block else {
+        let mut zeros = room.spare.take(wanted.len());
+        zeros.fill(T::ZERO);
+        return Ok(zeros);
     };
-    // Vectors are decoded whole, also where they are not wanted whole.
-    let whole = rows.start.is_multiple_of(VECTOR) && rows.len().is_multiple_of(VECTOR);
-    let mut values = Vec::with_capacity(rows.len() + if whole { 0 } else { VECTOR });
-    block.decode(rows.clone(), scratch, &mut values)?;
+    let mut values = room.spare.take(wanted.len());
+    match wanted {
+        Wanted::All(rows) => block.decode(rows.start, &mut room.scratch, &mut values)?,
+        Wanted::Places(places) => pick(block, places, &mut room.scratch, &mut values)?,
+    }
     Ok(values)
 }
 
 /// The same at some places: vectors that hold none of them are not decoded.
-fn picked<T: Fixed>(block: &Encoded, places: &[usize], scratch: &mut Scratch) -> Result<Vec<T>, Malformed> {
-    let (mut picked, mut values) = (Vec::with_capacity(places.len()), Vec::<T>::with_capacity(VECTOR));
+fn pick<T: Fixed>(
+    block: &Encoded,
+    places: &[usize],
+    scratch: &mut Scratch,
+    picked: &mut [T],
+) -> Result<(), Malformed> {
+    let (mut picked, mut vector) = (picked.iter_mut(), [T::ZERO; VECTOR]);
     for places in places.chunk_by(|one, next| one / VECTOR == next / VECTOR) {
         let (Some(first), Some(last)) = (places.first(), places.last()) else { continue };
-        values.clear();
-        block.decode(*first..last + 1, scratch, &mut values)?;
-        picked.extend(places.iter().map(|place| values[place - first]));
+        let values = &mut vector[..last + 1 - first];
+        block.decode(*first, scratch, values)?;
+        for (place, picked) in places.iter().zip(&mut picked) {
+            *picked = values[place - first];
+        }
     }
-    Ok(picked)
+    Ok(())
 }
 
 fn vector(
@@ -448,16 +474,16 @@ fn vector(
     block: Option<&Encoded>,
     wanted: &Wanted,
     nulls: Option<Vec<bool>>,
-    scratch: &mut Scratch,
+    room: &mut Room,
 ) -> Result<Vector, Malformed> {
     let data = match kind {
-        Kind::U64 => Data::U64(values(block, wanted, scratch)?),
-        Kind::I64 => Data::I64(values(block, wanted, scratch)?),
-        Kind::F64 => Data::F64(values(block, wanted, scratch)?),
-        Kind::U32 => Data::U32(values(block, wanted, scratch)?),
-        Kind::I32 => Data::I32(values(block, wanted, scratch)?),
-        Kind::F32 => Data::F32(values(block, wanted, scratch)?),
-        Kind::Bool => Data::Bool(values(block, wanted, scratch)?),
+        Kind::U64 => Data::U64(values(block, wanted, room)?),
+        Kind::I64 => Data::I64(values(block, wanted, room)?),
+        Kind::F64 => Data::F64(values(block, wanted, room)?),
+        Kind::U32 => Data::U32(values(block, wanted, room)?),
+        Kind::I32 => Data::I32(values(block, wanted, room)?),
+        Kind::F32 => Data::F32(values(block, wanted, room)?),
+        Kind::Bool => Data::Bool(values(block, wanted, room)?),
         Kind::Bytes | Kind::Text => unreachable!("bytes and text are decoded by themselves"),
     };
     Ok(Vector::new(data, nulls))

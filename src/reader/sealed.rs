@@ -81,15 +81,15 @@ impl Encoded {
         }
     }
 
-    /// Appends the values of some rows of a block of fixed width.
+    /// The values of a block of fixed width from `row` on, as many as there are places.
     pub(crate) fn decode<T: Fixed>(
         &self,
-        rows: Range<usize>,
+        row: usize,
         scratch: &mut Scratch,
-        values: &mut Vec<T>,
+        values: &mut [T],
     ) -> Result<(), Malformed> {
         match self {
-            Self::Fixed(fixed) => fixed.decode(rows, scratch, values),
+            Self::Fixed(fixed) => fixed.decode(row, scratch, values),
             Self::Bytes(_) => unreachable!("values of fixed width are in blocks of their own"),
         }
     }
@@ -117,29 +117,31 @@ impl EncodedFixed {
         Ok(Self { block, bytes: bytes.into() })
     }
 
-    /// Appends the values of some of the block's rows.
     fn decode<T: Fixed>(
         &self,
-        rows: Range<usize>,
+        row: usize,
         scratch: &mut Scratch,
-        values: &mut Vec<T>,
+        mut values: &mut [T],
     ) -> Result<(), Malformed> {
-        if rows.len() == 1 {
-            let bytes = &self.bytes[self.block.vector(rows.start / VECTOR)];
-            values.push(self.block.block().value(rows.start, bytes, scratch)?);
+        if let [value] = values {
+            let bytes = &self.bytes[self.block.vector(row / VECTOR)];
+            *value = self.block.block().value(row, bytes, scratch)?;
             return Ok(());
         }
-        let mut row = rows.start;
-        while row < rows.end {
-            let index = row / VECTOR;
-            let (start, end) = (index * VECTOR, (index + 1) * VECTOR);
-            let before = values.len();
-            let bytes = &self.bytes[self.block.vector(index)];
-            self.block.block().decode_vector(index, bytes, scratch, values)?;
-            // Of the first and the last vector some values may not be wanted.
-            values.truncate(before + rows.end.min(end) - start);
-            values.drain(before..before + row - start);
-            row = end;
+        let (block, mut row) = (self.block.block(), row);
+        while !values.is_empty() {
+            let (index, skipped) = (row / VECTOR, row % VECTOR);
+            let (bytes, count) = (&self.bytes[self.block.vector(index)], block.rows(index));
+            let (wanted, rest) = values.split_at_mut((count - skipped).min(values.len()));
+            if wanted.len() == count {
+                block.decode_vector(index, bytes, scratch, wanted)?;
+            } else {
+                // Vectors are decoded whole, also where they are not wanted whole.
+                let mut whole = [T::ZERO; VECTOR];
+                block.decode_vector(index, bytes, scratch, &mut whole[..count])?;
+                wanted.copy_from_slice(&whole[skipped..][..wanted.len()]);
+            }
+            (row, values) = (row + wanted.len(), rest);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::sealed::{self, Sealed};
 use super::window::{Layout, Window, range_of_rows};
 use super::{Ask, Pick};
 use crate::batch::Batch;
+use crate::batch::spare::Spare;
 use crate::condition::Between;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
@@ -51,6 +52,7 @@ pub(super) struct Running<D: Disk> {
     is_blocked: bool,
     /// Of the row handed out last.
     last_key: Option<u64>,
+    spare: Spare,
 }
 
 /// Segments that are being read at a time: small ones follow each other quickly.
@@ -96,10 +98,12 @@ impl<D: Disk> Running<D> {
         }
         let raw = at.first_raw_row();
         let sealed = left.start.min(raw)..left.end.min(raw);
+        // One for each column, and one of keys.
+        let spare = Spare::new(columns.len() + 1);
         Ok(Self {
             layout: Layout::new(&shared.schema, &columns, ask.wants_keys()),
             edges,
-            sealed: Sealed::new(sealed, shared.options.reads_in_flight),
+            sealed: Sealed::new(sealed, shared.options.reads_in_flight, spare.clone()),
             left: left.start.max(raw)..left.end.max(raw),
             columns,
             chosen,
@@ -108,6 +112,7 @@ impl<D: Disk> Running<D> {
             ahead: Ahead::new(shared.options.reads_in_flight),
             is_blocked: false,
             last_key: None,
+            spare,
         })
     }
 
@@ -172,6 +177,7 @@ impl<D: Disk> Running<D> {
             }
             None => Batch::new(rows.start, len, keys, columns),
         };
+        let batch = batch.at_home(self.spare.home());
         let batch = self.finish(reader, at, ask, batch).await?;
         self.sealed.consume(&rows, group, ask.direction);
         self.sealed.go_on(reader).await;
@@ -301,7 +307,7 @@ impl<D: Disk> Running<D> {
     /// 3. Bring their data.
     /// 4. Decode, check, and let go of what no row to come needs.
     async fn batch(&mut self, reader: &Reader<D>, at: &Snapshot, ask: &Ask) -> Result<Batch> {
-        let Self { layout, ahead, .. } = self;
+        let Self { layout, ahead, spare, .. } = self;
         let Some(part) = ahead.parts.front() else { unreachable!("a batch is made of a part") };
         let segment = Arc::clone(&part.segment);
         let damaged = |damage| reader.damaged(&segment, damage);
@@ -313,13 +319,13 @@ impl<D: Disk> Running<D> {
         window.shorten(reader.schema(), &mut bounds, ask.direction);
         ahead.bring(&window.data_needs(), &mut window.views).await?; // 3
 
-        let keys = window.keys(ahead).map_err(damaged)?; // 4
+        let keys = window.keys(ahead, spare).map_err(damaged)?; // 4
         check_keys(self.edges, ask.direction, self.last_key, &keys)
             .map_err(|what| damaged(Damage::new(0, window.rows.start * 8, what)))?;
-        let columns = window.columns(ahead, bounds).map_err(damaged)?;
+        let columns = window.columns(ahead, bounds, spare).map_err(damaged)?;
         let first_row = segment.segment.rows.start + window.rows.start;
         let len = usize::try_from(window.rows.end - window.rows.start).unwrap_or(usize::MAX);
-        let mut batch = Batch::new(first_row, len, keys, columns);
+        let mut batch = Batch::new(first_row, len, keys, columns).at_home(spare.home());
         if !self.conditions.is_empty() {
             let mut passes = vec![true; len];
             for (column, between) in &self.conditions {

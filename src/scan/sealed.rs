@@ -18,13 +18,13 @@ use futures::stream::FuturesUnordered;
 
 use super::feed::Direction;
 use super::window::BATCH_BYTES_MAX;
-use crate::codec::block::Scratch;
+use crate::batch::spare::Spare;
 use crate::condition::Between;
 use crate::disk::{Disk, TRANSFER_BYTES_MAX};
 use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::reader::holdings::Handle;
-use crate::reader::rows::{self, Keys, Rows, Stream, Streams};
+use crate::reader::rows::{self, Keys, Room, Rows, Stream, Streams};
 use crate::reader::sealed::{self, Brought, Encoded, Reading};
 use crate::schema::ColumnId;
 use crate::segment::Segment;
@@ -62,7 +62,7 @@ pub(super) struct Sealed<D: Disk> {
     is_unsent: bool,
     /// The portion behind cannot be opened: that is told when the ones before it are done.
     is_blocked: bool,
-    scratch: Scratch,
+    room: Room,
 }
 
 /// Some row groups of one segment.
@@ -98,7 +98,7 @@ struct Span {
 }
 
 impl<D: Disk> Sealed<D> {
-    pub(super) fn new(left: Range<u64>, reads_max: usize) -> Self {
+    pub(super) fn new(left: Range<u64>, reads_max: usize, spare: Spare) -> Self {
         Self {
             left,
             portions: VecDeque::new(),
@@ -108,7 +108,7 @@ impl<D: Disk> Sealed<D> {
             decoded_bytes: 0,
             is_unsent: false,
             is_blocked: false,
-            scratch: Scratch::default(),
+            room: Room::new(spare),
         }
     }
 
@@ -135,10 +135,10 @@ impl<D: Disk> Sealed<D> {
         let (rows, group) = self.head(ask.direction, rows_max);
         let blocks = self.bring(reader, group).await?;
         self.send(reader).await;
-        let Self { portions, scratch, .. } = self;
+        let Self { portions, room, .. } = self;
         let Some(portion) = portions.front_mut() else { unreachable!("rows are of a portion") };
         let of_rows = rows::Ask { keys: ask.keys, direction: ask.direction, bytes_max: BATCH_BYTES_MAX };
-        let decoding = portion.streams.decode(&reader.holdings, group, &rows, of_rows, &blocks, scratch);
+        let decoding = portion.streams.decode(&reader.holdings, group, &rows, of_rows, &blocks, room);
         let (rows, decoded) = decoding.await?;
         Ok((rows, group, decoded))
     }

@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::ahead::{Ahead, Need};
 use super::feed::Direction;
 use crate::batch::Vector;
+use crate::batch::spare::Spare;
 use crate::disk::Disk;
 use crate::reader::decode::{self, Pieces};
 use crate::schema::{ColumnId, Kind, Role, Schema};
@@ -158,8 +159,8 @@ impl<'l> Window<'l> {
     }
 
     /// The rows' keys; none where they were not chosen.
-    pub(super) fn keys<D: Disk>(&self, ahead: &Ahead<D>) -> Result<Vec<u64>, Damage> {
-        self.layout.keys.map_or(Ok(Vec::new()), |keys| decode::keys(&self.pieces(ahead, keys)))
+    pub(super) fn keys<D: Disk>(&self, ahead: &Ahead<D>, spare: &Spare) -> Result<Vec<u64>, Damage> {
+        self.layout.keys.map_or(Ok(Vec::new()), |keys| decode::keys(&self.pieces(ahead, keys), spare))
     }
 
     /// The chosen columns.
@@ -167,6 +168,7 @@ impl<'l> Window<'l> {
         &self,
         ahead: &Ahead<D>,
         bounds: Vec<Vec<u64>>,
+        spare: &Spare,
     ) -> Result<Vec<(ColumnId, Vector)>, Damage> {
         let mut bounds = bounds.into_iter();
         let mut columns = Vec::with_capacity(self.layout.columns.len());
@@ -178,7 +180,7 @@ impl<'l> Window<'l> {
             let data = self.pieces(ahead, column.data);
             let vector = match column.offsets {
                 Some(_) => decode::bytes_vector(column.kind, data, bounds.next().unwrap_or_default(), nulls)?,
-                None => decode::fixed_vector(column.kind, &data, nulls)?,
+                None => decode::fixed_vector(column.kind, &data, nulls, spare)?,
             };
             columns.push((column.id, vector));
         }

@@ -56,9 +56,10 @@ fn encode<T: Fixed>(values: &[T]) -> Vec<u8> {
 
 /// All values of a block, each vector from its own bytes alone.
 fn decode<T: Fixed>(block: &Block, bytes: &[u8]) -> Result<Vec<T>, crate::error::Malformed> {
-    let (mut values, mut scratch) = (Vec::new(), Scratch::default());
-    for index in 0..block.vectors() {
-        block.decode_vector(index, vector(block, bytes, index), &mut scratch, &mut values)?;
+    let rows = (0..block.vectors()).map(|index| block.rows(index)).sum();
+    let (mut values, mut scratch) = (vec![T::ZERO; rows], Scratch::default());
+    for (index, values) in values.chunks_mut(VECTOR).enumerate() {
+        block.decode_vector(index, vector(block, bytes, index), &mut scratch, values)?;
     }
     Ok(values)
 }

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::{PLACE, STORE, put};
+use crate::codec::VECTOR;
 use crate::codec::block::Scratch;
 use crate::codec::bytes::Runs;
 use crate::codec::fixed::Fixed;
@@ -53,17 +54,15 @@ fn resign(bytes: &mut [u8], head: Range<usize>) {
 
 fn fixed_block<T: Fixed>(bytes: &[u8], rows: usize) -> Result<(), Malformed> {
     let sealed = SealedBlock::parse(bytes, T::KIND, rows, AT, &STORE)?;
-    let (block, mut values, mut scratch) = (sealed.block(), Vec::<T>::new(), Scratch::default());
     assert!(rows <= BLOCK_ROWS, "more rows than a block has");
-    for index in 0..block.vectors() {
+    let (block, mut values, mut scratch) = (sealed.block(), vec![T::ZERO; rows], Scratch::default());
+    for (index, values) in values.chunks_mut(VECTOR).enumerate() {
         let Range { start, end } = sealed.vector(index);
         let vector = &bytes[start.min(bytes.len())..end.min(bytes.len())];
-        let start = values.len();
-        block.decode_vector(index, vector, &mut scratch, &mut values)?;
-        assert_eq!(values.len(), start + block.rows(index), "a vector has its rows");
-        for row in (start..values.len()).step_by(101) {
+        block.decode_vector(index, vector, &mut scratch, values)?;
+        for (row, value) in (index * VECTOR..).zip(&*values).step_by(101) {
             let alone = block.value::<T>(row, vector, &mut Scratch::default()).map(T::bits);
-            assert_eq!(alone, Ok(values[row].bits()), "row {row} is what it is among its neighbours");
+            assert_eq!(alone, Ok(value.bits()), "row {row} is what it is among its neighbours");
         }
     }
     round_trip(&values, Tier::Fast);
@@ -76,19 +75,15 @@ fn round_trip<T: Fixed>(values: &[T], tier: Tier) {
     let bytes = block::encode(values, tier, AT, &STORE);
     let check = || {
         let sealed = SealedBlock::parse(&bytes, T::KIND, values.len(), AT, &STORE)?;
-        let (mut again, mut scratch) = (Vec::<T>::new(), Scratch::default());
+        let (mut again, mut scratch) = (vec![T::ZERO; values.len()], Scratch::default());
         for index in 0..sealed.block().pieces() {
             sealed.verify(index, &bytes[sealed.piece(index)])?;
         }
-        for index in 0..sealed.block().vectors() {
+        for (index, again) in again.chunks_mut(VECTOR).enumerate() {
             let vector = &bytes[sealed.vector(index)];
-            sealed.block().decode_vector(index, vector, &mut scratch, &mut again)?;
+            sealed.block().decode_vector(index, vector, &mut scratch, again)?;
         }
-        let same = again.len() == values.len();
-        assert!(
-            same && again.iter().zip(values).all(|(one, other)| one.bits() == other.bits()),
-            "other values"
-        );
+        assert!(again.iter().zip(values).all(|(one, other)| one.bits() == other.bits()), "other values");
         Ok::<(), Malformed>(())
     };
     assert_eq!(check(), Ok(()), "what is encoded is decoded");

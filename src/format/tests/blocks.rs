@@ -31,14 +31,14 @@ fn columns() -> [Vec<u64>; 3] {
 /// What is read of a block whose bytes are all that there is.
 fn read(bytes: &[u8], rows: usize, place: BlockPlace, store: &StoreId) -> Result<Vec<u64>, Malformed> {
     let sealed = SealedBlock::parse(bytes, Kind::U64, rows, place, store)?;
-    let (mut values, mut scratch) = (Vec::new(), Scratch::default());
+    let (mut values, mut scratch) = (vec![0; rows], Scratch::default());
     let part = |range: Range<usize>| &bytes[range.start.min(bytes.len())..range.end.min(bytes.len())];
     for index in 0..sealed.block().pieces() {
         sealed.verify(index, part(sealed.piece(index)))?;
     }
-    for index in 0..sealed.block().vectors() {
+    for (index, values) in values.chunks_mut(1024).enumerate() {
         let vector = part(sealed.vector(index));
-        sealed.block().decode_vector(index, vector, &mut scratch, &mut values)?;
+        sealed.block().decode_vector(index, vector, &mut scratch, values)?;
     }
     Ok(values)
 }

@@ -163,13 +163,11 @@ fn encoded<T: Fixed>(values: &[T], to: Target<'_>) -> Result<Made, Wrong> {
     for index in 0..block.block().pieces() {
         block.verify(index, &bytes[block.piece(index)]).map_err(unfaithful)?;
     }
-    let (mut decoded, mut scratch) = (Vec::with_capacity(VECTOR), Scratch::default());
+    let (mut decoded, mut scratch) = ([T::ZERO; VECTOR], Scratch::default());
     for (index, values) in values.chunks(VECTOR).enumerate() {
-        let vector = &bytes[block.vector(index)];
-        decoded.clear();
-        let vector = block.block().decode_vector::<T>(index, vector, &mut scratch, &mut decoded);
-        vector.map_err(unfaithful)?;
-        if !is_same(values, &decoded) {
+        let (vector, decoded) = (&bytes[block.vector(index)], &mut decoded[..values.len()]);
+        block.block().decode_vector(index, vector, &mut scratch, decoded).map_err(unfaithful)?;
+        if !is_same(values, decoded) {
             return Err((0, UNFAITHFUL));
         }
     }

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::codec::VECTOR;
 use crate::codec::block::Scratch;
 use crate::codec::fixed::Fixed;
 use crate::codec::raw::Raw;
@@ -157,10 +158,10 @@ impl<'a> Sheets<'a> {
         assert_eq!(block.bytes(), bytes.len());
         let coded = entries.get(group).block.unwrap();
         assert_eq!((coded.head_bytes as usize, coded.codec), (block.head_bytes(), block.block().tag()));
-        let (mut values, mut scratch) = (Vec::new(), Scratch::default());
-        for index in 0..block.block().vectors() {
+        let (mut values, mut scratch) = (vec![T::ZERO; rows], Scratch::default());
+        for (index, values) in values.chunks_mut(VECTOR).enumerate() {
             let vector = &bytes[block.vector(index)];
-            block.block().decode_vector(index, vector, &mut scratch, &mut values).unwrap();
+            block.block().decode_vector(index, vector, &mut scratch, values).unwrap();
         }
         values
     }
