@@ -392,7 +392,8 @@ impl Block {
             Ok((codec, lengths))
         };
         let (codec, lengths) = parse().map_err(|what| Malformed::new(offset, what))?;
-        let mut bounds = vec![bytes.len() - from.remaining()];
+        let mut bounds = Vec::with_capacity(lengths.len() + 2);
+        bounds.push(bytes.len() - from.remaining());
         for length in lengths {
             bounds.push(bounds[bounds.len() - 1] + usize::from(u16::from_le_bytes(*length)));
         }

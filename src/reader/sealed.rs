@@ -291,15 +291,22 @@ impl<D: Disk> Holdings<D> {
         }
         let handle = self.sealed_handle(&opened.segment).await?;
         let bytes = read_bytes(&handle, kept(entries, group)).await?;
-        self.take_block(opened, entries, file, group, &bytes)
+        let block = self.verified(opened, entries, group, &bytes)?;
+        self.keep_block(opened, file, group, &block);
+        Ok(block)
     }
 
-    /// Verifies the bytes of a block, and keeps it.
-    pub(crate) fn take_block(
+    /// Keeps a verified block.
+    pub(crate) fn keep_block(&self, opened: &Opened, file: usize, group: usize, block: &Arc<Encoded>) {
+        let key = Key::Block { segment: opened.segment.sealed.number, file, group };
+        self.put(key, Entry::Block(Arc::clone(block)));
+    }
+
+    /// The block that these bytes are, if they are.
+    pub(crate) fn verified(
         &self,
         opened: &Opened,
         entries: &Entries,
-        file: usize,
         group: usize,
         bytes: &[u8],
     ) -> Result<Arc<Encoded>> {
@@ -321,10 +328,7 @@ impl<D: Disk> Holdings<D> {
                 EncodedFixed::verified(bytes, shape, coded, rows, place, store).map(Encoded::Fixed)
             }
         };
-        let encoded = encoded.map_err(|malformed| malformed.at(&opened.segment.path(&self.shared.dir)))?;
-        let encoded = Arc::new(encoded);
-        self.put(Key::Block { segment, file, group }, Entry::Block(Arc::clone(&encoded)));
-        Ok(encoded)
+        encoded.map(Arc::new).map_err(|malformed| malformed.at(&opened.segment.path(&self.shared.dir)))
     }
 }
 

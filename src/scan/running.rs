@@ -180,7 +180,7 @@ impl<D: Disk> Running<D> {
         let batch = batch.at_home(self.spare.home());
         let batch = self.finish(reader, at, ask, batch).await?;
         self.sealed.consume(&rows, group, ask.direction);
-        self.sealed.go_on(reader).await;
+        self.sealed.go_on().await;
         Ok(batch)
     }
 

@@ -34,6 +34,8 @@ use crate::snapshot::Snapshot;
 const PORTIONS_MAX: usize = 3;
 /// A portion takes one part in so many of the cache.
 const CACHE_SHARE: u64 = 8;
+/// A scan keeps no more than one part in so many of it.
+const KEPT_SHARE: u64 = 2;
 /// After so many bytes of blocks have been decoded the disk is given time: reads that are done make room for others.
 const DECODED_BYTES_MAX: usize = 512 << 10;
 /// Bytes of the first portion: the first batch should not wait for much.
@@ -58,6 +60,8 @@ pub(super) struct Sealed<D: Disk> {
     begun: u64,
     /// Bytes of blocks that have been handed out since the disk was last given time.
     decoded_bytes: usize,
+    /// Bytes of blocks that the reader was given to keep.
+    kept_bytes: u64,
     /// Reads have been begun that nobody has waited for.
     is_unsent: bool,
     /// The portion behind cannot be opened: that is told when the ones before it are done.
@@ -74,15 +78,17 @@ struct Portion<D: Disk> {
     rows: Range<u64>,
     groups: Range<usize>,
     /// For each stream and row group.
-    blocks: Vec<Vec<Block>>,
+    blocks: Vec<Vec<Block<D>>>,
     unread: VecDeque<Span>,
 }
 
-#[derive(Clone)]
-enum Block {
+enum Block<D: Disk> {
     /// None is needed.
     None,
     Coming,
+    /// Its bytes are here, and nobody has looked at them: they are verified just before they are decoded, and so are in
+    /// the processor's cache then.
+    Brought(Arc<Brought<D::File, Span>>),
     /// It is too long for one read, and read when its turn has come.
     Long,
     Here(Arc<Encoded>),
@@ -106,6 +112,7 @@ impl<D: Disk> Sealed<D> {
             reads_max: reads_max.max(1),
             begun: 0,
             decoded_bytes: 0,
+            kept_bytes: 0,
             is_unsent: false,
             is_blocked: false,
             room: Room::new(spare),
@@ -249,33 +256,27 @@ impl<D: Disk> Sealed<D> {
         }
         loop {
             self.start();
-            let Some(portion) = self.portions.front() else { return Ok(Vec::new()) };
-            if let Some(blocks) = portion.here(group)? {
-                return Ok(blocks);
+            let Some(portion) = self.portions.front_mut() else { return Ok(Vec::new()) };
+            if portion.has_come(group) {
+                return portion.verify(reader, group, &mut self.kept_bytes);
             }
             let Some(brought) = self.in_flight.next().await else {
                 unreachable!("what is waited for is in flight")
             };
             // Whoever waits sends all that was begun.
             self.is_unsent = false;
-            self.take(reader, brought);
+            self.take(brought);
         }
     }
 
-    fn take(&mut self, reader: &Reader<D>, brought: Brought<D::File, Span>) {
-        let Brought { start, whose: Span { portion, stream, groups }, bytes } = brought;
+    fn take(&mut self, brought: Brought<D::File, Span>) {
+        let Span { portion, stream, groups } = brought.whose.clone();
         let Some(portion) = self.portions.iter_mut().find(|known| known.number == portion) else { return };
-        let Stream { file, entries } = &portion.streams.all[stream];
+        let brought = Arc::new(brought);
         for group in groups {
-            let range = sealed::kept(entries, group);
-            let place = |at: u64| usize::try_from(at - start).unwrap_or(usize::MAX);
-            let taken = bytes.as_ref().map_err(Error::clone).and_then(|bytes| {
-                let bytes = &bytes[place(range.start)..place(range.end)];
-                reader.holdings.take_block(&portion.streams.opened, entries, *file, group, bytes)
-            });
             let block = &mut portion.blocks[stream][group - portion.groups.start];
             if matches!(block, Block::Coming) {
-                *block = taken.map_or_else(Block::Failed, Block::Here);
+                *block = Block::Brought(Arc::clone(&brought));
             }
         }
     }
@@ -288,19 +289,19 @@ impl<D: Disk> Sealed<D> {
             self.decoded_bytes = 0;
             disk.submit().await;
         }
-        self.go_on(reader).await;
+        self.go_on().await;
         if std::mem::take(&mut self.is_unsent) {
             disk.submit().await;
         }
     }
 
     /// Sends off what will be needed, and takes what has come, without waiting.
-    pub(super) async fn go_on(&mut self, reader: &Reader<D>) {
+    pub(super) async fn go_on(&mut self) {
         poll_fn(|context| {
             loop {
                 self.start();
                 match self.in_flight.poll_next_unpin(context) {
-                    Poll::Ready(Some(brought)) => self.take(reader, brought),
+                    Poll::Ready(Some(brought)) => self.take(brought),
                     Poll::Ready(None) | Poll::Pending => return Poll::Ready(()),
                 }
             }
@@ -384,18 +385,59 @@ impl<D: Disk> Portion<D> {
         Ok(())
     }
 
-    /// The blocks of a row group, if all that are needed are here.
-    fn here(&self, group: usize) -> Result<Option<Vec<Option<Arc<Encoded>>>>> {
+    /// Whether all that is needed of a row group is here.
+    fn has_come(&self, group: usize) -> bool {
+        let index = group - self.groups.start;
+        !self.blocks.iter().any(|blocks| matches!(blocks[index], Block::Coming | Block::Long))
+    }
+
+    /// The blocks of a row group, all of which have come.
+    fn verify(
+        &mut self,
+        reader: &Reader<D>,
+        group: usize,
+        kept_bytes: &mut u64,
+    ) -> Result<Vec<Option<Arc<Encoded>>>> {
         let index = group - self.groups.start;
         let mut all = Vec::with_capacity(self.blocks.len());
-        for blocks in &self.blocks {
-            all.push(match &blocks[index] {
+        for (stream, blocks) in self.blocks.iter_mut().enumerate() {
+            let block = &mut blocks[index];
+            if let Block::Brought(brought) = block {
+                let verified = verified(reader, &self.streams, stream, group, brought, kept_bytes);
+                *block = verified.map_or_else(Block::Failed, Block::Here);
+            }
+            all.push(match block {
                 Block::None => None,
                 Block::Here(block) => Some(Arc::clone(block)),
-                Block::Coming | Block::Long => return Ok(None),
                 Block::Failed(error) => return Err(error.clone()),
+                Block::Coming | Block::Long | Block::Brought(_) => {
+                    unreachable!("all that is needed has come, and was looked at")
+                }
             });
         }
-        Ok(Some(all))
+        Ok(all)
     }
+}
+
+/// A block from the bytes that a read has brought. The reader keeps it, if it has not been given enough by this scan: what
+/// a long scan brings behind that would push out what others need, and the beginning of the scan itself.
+fn verified<D: Disk>(
+    reader: &Reader<D>,
+    streams: &Streams,
+    stream: usize,
+    group: usize,
+    brought: &Brought<D::File, Span>,
+    kept_bytes: &mut u64,
+) -> Result<Arc<Encoded>> {
+    let Stream { file, entries } = &streams.all[stream];
+    let range = sealed::kept(entries, group);
+    let place = |at: u64| usize::try_from(at - brought.start).unwrap_or(usize::MAX);
+    let bytes = brought.bytes.as_ref().map_err(Error::clone)?;
+    let bytes = &bytes[place(range.start)..place(range.end)];
+    let block = reader.holdings.verified(&streams.opened, entries, group, bytes)?;
+    if *kept_bytes < reader.holdings.shared.options.cache_bytes / KEPT_SHARE {
+        *kept_bytes += block.memory_bytes() as u64;
+        reader.holdings.keep_block(&streams.opened, *file, group, &block);
+    }
+    Ok(block)
 }

@@ -1,7 +1,7 @@
 //! Figures of a sealed store: ingest until sealed, scans, lookups, aggregates, open.
 //!
 //! The rows are those of the bench set; what is read are those that are sealed, all but those of the last segment; every
-//! pass checks what it read. Cold means a reader that keeps nothing, on direct I/O.
+//! pass checks what it read. Cold means a new reader, as options have it unless told, on direct I/O.
 //!
 //! Not here: figures of raw rows (`figures`).
 
@@ -31,8 +31,11 @@ const ALL: [ColumnId; 4] = [ColumnId(0), ColumnId(1), ColumnId(2), ColumnId(3)];
 const BATCH: usize = 65_536;
 /// Batches that are made before they are timed: two segments.
 const AT_ONCE: usize = 128;
-/// A cache that holds all of it.
-const CACHE_BYTES: u64 = 1 << 30;
+
+/// With a cache that holds all of it.
+fn keeping_all() -> Options {
+    Options::default().cache_bytes(1 << 30)
+}
 
 /// What was written, to be compared with what is read.
 struct Written {
@@ -172,8 +175,7 @@ impl<D: Disk> Figures<'_, D> {
         Ok(())
     }
 
-    async fn follow(&self, written: &Written, cache_bytes: u64) -> Result<(Store<D>, Snapshot)> {
-        let options = Options::default().cache_bytes(cache_bytes);
+    async fn follow(&self, written: &Written, options: Options) -> Result<(Store<D>, Snapshot)> {
         let store = Store::follow_on(self.disk.clone(), self.dir.join(written.store), options).await?;
         let snapshot = store.snapshot();
         Ok((store, snapshot))
@@ -181,7 +183,7 @@ impl<D: Disk> Figures<'_, D> {
 
     /// Warm scans of column a and of all, then cold ones of all.
     async fn scans(&self, report: &mut Report, written: &Written, keys: Keys) -> Result<()> {
-        let (store, snapshot) = self.follow(written, CACHE_BYTES).await?;
+        let (store, snapshot) = self.follow(written, keeping_all()).await?;
         let stored = whole(store.stats().sealed_bytes);
         let sealed = written.sealed;
         let check = |(rows, sum): (u64, f64)| {
@@ -208,12 +210,14 @@ impl<D: Disk> Figures<'_, D> {
             }
         }
         let decode = median(&rates);
+        let (cold, snapshot) = self.follow(written, Options::default()).await?;
         let (mut rates, mut ratios, mut floors) = (Vec::new(), Vec::new(), Vec::new());
         let started = Instant::now();
         while started.elapsed() < self.time || rates.is_empty() {
             let before = self.floor.read_rate(256 << 20)?;
+            let cold = cold.reader();
             let start = Instant::now();
-            check(scan(&store.reader(), &snapshot, &ALL, keys, sealed).await?)?;
+            check(scan(&cold, &snapshot, &ALL, keys, sealed).await?)?;
             let rate = values(&ALL) / start.elapsed().as_secs_f64();
             let floor = f64::midpoint(before, self.floor.read_rate(256 << 20)?);
             let limit = decode.min(floor / stored * values(&ALL));
@@ -258,7 +262,7 @@ impl<D: Disk> Figures<'_, D> {
     /// Rows by key: each of a row group of its own, so that no block is there already; then again.
     async fn lookups(&self, report: &mut Report, written: &Written) -> Result<()> {
         const GROUP: u64 = 16_384;
-        let (store, snapshot) = self.follow(written, CACHE_BYTES).await?;
+        let (store, snapshot) = self.follow(written, keeping_all()).await?;
         let reader = store.reader();
         reader.encodings(&snapshot).await?;
         let mut random = SplitMix64(7);
@@ -299,7 +303,7 @@ impl<D: Disk> Figures<'_, D> {
 
     /// Aggregates over random ranges.
     async fn aggregates(&self, report: &mut Report, written: &Written, names: [&str; 2]) -> Result<()> {
-        let (store, snapshot) = self.follow(written, CACHE_BYTES).await?;
+        let (store, snapshot) = self.follow(written, keeping_all()).await?;
         let warm = store.reader();
         warm.aggregate(&snapshot, .., A).await?;
         // The blocks at the edges of ranges too.
