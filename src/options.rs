@@ -132,7 +132,8 @@ impl Options {
         self
     }
 
-    /// Bytes that each reader may keep of what it has read: 32 MiB unless told.
+    /// Bytes that each reader may keep of what it has read: 32 MiB unless told. Of sealed segments a scan keeps the first
+    /// half of that many at most: what a longer one reads behind that leaves the cache to others.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;

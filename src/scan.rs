@@ -34,7 +34,8 @@ const BATCH_ROWS: usize = 16_384;
 ///
 /// While the caller works on a batch, the next ones are being read: up to
 /// [`Options::reads_in_flight`](crate::Options::reads_in_flight) reads of at most 1 MiB, and twice as many MiB in
-/// memory besides the batch itself; at least a chunk of 64 KiB for each file of a chosen column.
+/// memory besides the batch itself; at least a chunk of 64 KiB for each file of a chosen column. The memory of a batch that
+/// is dropped is used for the next ones.
 #[must_use = "a scan does nothing until its `next` is awaited"]
 pub struct Scan<'r, D: Disk = Glommio> {
     reader: &'r Reader<D>,

@@ -225,10 +225,10 @@ impl<'a> Numbers<'a> {
                     .fold((0, 0_u64), |(count, sum), (_, change)| (count + 1, sum.wrapping_add(change)));
                 first.wrapping_add(sum).wrapping_add(self.frame.base.wrapping_mul((index - count) as u64))
             }
-            Shape::Deltas { .. } => {
-                let mut numbers = [0; VECTOR];
-                self.decode(&mut numbers);
-                numbers[index]
+            Shape::Deltas { first } => {
+                let mut deltas = [0; VECTOR];
+                self.frame.decode(&mut deltas);
+                deltas[1..=index].iter().fold(first, |sum, delta| sum.wrapping_add(*delta))
             }
         }
     }

@@ -382,10 +382,12 @@ impl Streams {
         let described = self.opened.directory.groups[group];
         if let Some(step) = described.step(rows.end - rows.start) {
             let key = |row: usize| described.first_key + step * row as u64;
-            return Ok(match wanted {
-                Wanted::All(rows) => rows.clone().map(key).collect(),
-                Wanted::Places(places) => places.iter().map(|row| key(*row)).collect(),
-            });
+            let mut keys = room.spare.take_empty(wanted.len());
+            match wanted {
+                Wanted::All(rows) => keys.extend(rows.clone().map(key)),
+                Wanted::Places(places) => keys.extend(places.iter().map(|row| key(*row))),
+            }
+            return Ok(keys);
         }
         let keys: Vec<u64> = values(self.keys.and_then(|keys| blocks[keys].as_deref()), wanted, room)?;
         let (first, last) = (keys.first().copied(), keys.last().copied());

@@ -257,7 +257,7 @@ impl<D: Disk> Holdings<D> {
         }
         let handle = self.sealed_handle(&opened.segment).await?;
         let schema = &self.shared.schema;
-        let bytes = read_bytes(&handle, opened.directory.entries(file, schema)).await?;
+        let bytes = read_bytes(&handle, opened.directory.entries(file, schema), <[u8]>::to_vec).await?;
         let entries = Entries::decode(bytes, &opened.directory, file, schema);
         let entries = Arc::new(entries.map_err(|malformed| malformed.at(handle.path()))?);
         self.put(key, Entry::Entries(Arc::clone(&entries)));
@@ -266,7 +266,7 @@ impl<D: Disk> Holdings<D> {
 
     /// Bytes of the file, as they are.
     pub(crate) async fn bytes(&self, segment: &SealedSegment, range: Range<u64>) -> Result<Vec<u8>> {
-        read_bytes(&*self.sealed_handle(segment).await?, range).await
+        read_bytes(&*self.sealed_handle(segment).await?, range, <[u8]>::to_vec).await
     }
 
     /// A block that is kept.
@@ -290,8 +290,8 @@ impl<D: Disk> Holdings<D> {
             return Ok(block);
         }
         let handle = self.sealed_handle(&opened.segment).await?;
-        let bytes = read_bytes(&handle, kept(entries, group)).await?;
-        let block = self.verified(opened, entries, group, &bytes)?;
+        let verify = |bytes: &[u8]| self.verified(opened, entries, group, bytes);
+        let block = read_bytes(&handle, kept(entries, group), verify).await??;
         self.keep_block(opened, file, group, &block);
         Ok(block)
     }
@@ -348,7 +348,8 @@ impl<D: Disk> Holdings<D> {
             return Ok(Cow::Owned(Vec::new()));
         }
         let handle = self.sealed_handle(&opened.segment).await?;
-        let bytes = read_bytes(&handle, block.start + range.start..block.start + range.end).await?;
+        let of_file = block.start + range.start..block.start + range.end;
+        let bytes = read_bytes(&handle, of_file, <[u8]>::to_vec).await?;
         block.block.verify(range, &bytes).map_err(|malformed| malformed.at(handle.path()))?;
         Ok(Cow::Owned(bytes))
     }
@@ -360,20 +361,26 @@ pub(crate) fn pages(range: &Range<u64>) -> Range<u64> {
     range.start / page * page..range.end.next_multiple_of(page)
 }
 
-/// Bytes of a file that was opened to hold them.
-async fn read_bytes<F: File>(handle: &Handle<F>, range: Range<u64>) -> Result<Vec<u8>> {
+/// What `take` makes of bytes of a file that was opened to hold them: where one read brings them all, it sees them where
+/// that put them.
+async fn read_bytes<F: File, T>(
+    handle: &Handle<F>,
+    range: Range<u64>,
+    take: impl FnOnce(&[u8]) -> T,
+) -> Result<T> {
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
     let pages = pages(&range);
-    let mut bytes = Vec::new();
-    let mut at = pages.start;
-    while at < pages.end {
-        let len = usize::try_from(pages.end - at).unwrap_or(usize::MAX).min(TRANSFER_BYTES_MAX);
-        bytes.extend_from_slice(&handle.read(at, len).await?);
-        at += len as u64;
+    let wanted = place(range.start - pages.start)..place(range.end - pages.start);
+    let len = place(pages.end - pages.start);
+    if (1..=TRANSFER_BYTES_MAX).contains(&len) {
+        return Ok(take(&handle.read(pages.start, len).await?[wanted]));
     }
-    let skipped = usize::try_from(range.start - pages.start).unwrap_or(usize::MAX);
-    bytes.truncate(skipped + usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
-    bytes.drain(..skipped);
-    Ok(bytes)
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let part = (len - bytes.len()).min(TRANSFER_BYTES_MAX);
+        bytes.extend_from_slice(&handle.read(pages.start + bytes.len() as u64, part).await?);
+    }
+    Ok(take(&bytes[wanted]))
 }
 
 /// One read on its way, of at most 1 MiB, and whose it is. It borrows nothing: a scan keeps some between its batches.

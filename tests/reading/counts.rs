@@ -272,3 +272,40 @@ fn what_was_read_is_read_once_within_the_budget() {
     assert!(get(0) > 0);
     assert_eq!(get(29 * 8192 + 5), 0);
 }
+
+/// A scan that is longer than the cache leaves others what they had, and itself its beginning.
+#[test]
+fn a_long_scan_takes_half_of_the_cache() {
+    const ROWS: u64 = 1 << 19;
+    const GROUP: u64 = 1 << 14;
+    let schema = Schema::new([Column::new("bits", Kind::U64)]).unwrap();
+    let options = Options::default().segment_rows(ROWS).cache_bytes(2 << 20);
+    let mut world = World::new(calm_disk(1), schema, options);
+    for base in (0..2 * ROWS).step_by(1 << 16) {
+        let keys: Vec<u64> = (base..base + (1 << 16)).collect();
+        let values: Vec<u64> = keys.iter().map(|_| world.random.bits()).collect();
+        world.writer.pending().append_batch(&keys, &[Values::U64(&values)]).unwrap();
+        world.flush();
+    }
+    let sealed = world.run(world.store().maintain(Maintain::Seal)).unwrap();
+    assert!(matches!(sealed, Maintained::Sealed { rows: ROWS, .. }), "{sealed:?}");
+    world.checkpoint();
+    let (at, reader) = (world.store().snapshot(), world.store().reader());
+    let reads = |row: u64| counted(&world, reader.values(&at, row, &[ColumnId(0)])).1.reads;
+    // Each block takes 128 KiB: 16 of them would fill the cache.
+    let [first, others] = [0, 20 * GROUP];
+    for group in 0..4 {
+        assert!(reads(others + group * GROUP) > 0);
+    }
+    let scan = || counted(&world, collect(reader.scan(&at, ..).rows(0..ROWS)));
+    let (rows, counts) = scan();
+    assert_eq!(rows.unwrap().len() as u64, ROWS);
+    for group in 0..4 {
+        assert_eq!(reads(others + group * GROUP), 0, "what was there before the scan");
+        assert_eq!(reads(first + group * GROUP), 0, "what the scan began with");
+    }
+    assert!(reads(31 * GROUP) > 0, "what it ended with");
+    let (_, again) = scan();
+    let [first, again] = [counts, again].map(|counts| counts.read_bytes / (128 << 10));
+    assert!((28..30).contains(&first) && again <= 24, "{first} blocks, then {again}");
+}
