@@ -45,8 +45,6 @@ const PRECHOICES: usize = 24;
 const TRIAL: usize = 32;
 /// So many are tried for each vector.
 const CHOICES: usize = 3;
-/// Bytes.
-const CACHE_LINE: usize = 64;
 /// So many values are tried side by side.
 const ABREAST: usize = 4;
 
@@ -276,16 +274,7 @@ impl Near {
 /// The values of running sums of `deltas` as distances.
 #[inline(always)]
 fn summed_values<S: Simd>(simd: S, deltas: &[i32; VECTOR], near: Near, values: &mut [f64]) {
-    // Up to where a whole line of the cache can be written.
-    let head = values.as_ptr().align_offset(CACHE_LINE).min(values.len());
-    let (first_values, values) = values.split_at_mut(head);
-    let (first_deltas, deltas) = deltas.split_at(head);
-    let mut sum = 0_i32;
-    for (value, delta) in first_values.iter_mut().zip(first_deltas) {
-        sum = sum.wrapping_add(*delta);
-        *value = near.value(sum);
-    }
-    let mut sums = Sums::new(simd, sum);
+    let mut sums = Sums::new(simd);
     let (whole, rest) = values.as_chunks_mut::<LANES>();
     let (deltas, last_deltas) = deltas.split_at(whole.len() * LANES);
     for (values, deltas) in whole.iter_mut().zip(deltas.as_chunks::<LANES>().0) {
@@ -500,7 +489,7 @@ mod tests {
     use crate::codec::sums::tests::levels;
 
     #[test]
-    fn values_of_sums_are_the_same_on_every_machine_wherever_they_lie() {
+    fn values_of_sums_are_the_same_on_every_machine() {
         let deltas: [i32; VECTOR] = std::array::from_fn(|at| [3, -700, 0, 1 << 19, -(1 << 19)][at % 5]);
         let near = Near { origin: 1e15, scale: Exponents { e: 14, f: 12 }.scale() };
         let mut sum = 0;

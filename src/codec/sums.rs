@@ -44,10 +44,10 @@ pub(super) struct Sums<S: Simd> {
 }
 
 impl<S: Simd> Sums<S> {
-    /// Behind numbers whose sum is `sum`.
+    /// Before the first number.
     #[inline(always)]
-    pub(super) fn new(simd: S, sum: i32) -> Self {
-        Self { simd, carry: i32x16::splat(simd, sum), last: u8x64::from_slice(simd, &LAST) }
+    pub(super) fn new(simd: S) -> Self {
+        Self { simd, carry: i32x16::splat(simd, 0), last: u8x64::from_slice(simd, &LAST) }
     }
 
     /// The sums up to each of the next numbers.
@@ -109,7 +109,7 @@ pub(super) mod tests {
             }
             for level in levels() {
                 let sums = dispatch!(level, simd => short_sums(simd, &short));
-                let mut sum = 5_i32;
+                let mut sum = 0_i32;
                 for at in 0..VECTOR {
                     sum = sum.wrapping_add(short[at]);
                     assert_eq!(sums[at], sum, "number {at}, {level:?}");
@@ -118,9 +118,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Behind numbers whose sum is 5.
     fn short_sums<S: Simd>(simd: S, numbers: &[i32; VECTOR]) -> Vec<i32> {
-        let mut running = Sums::new(simd, 5);
+        let mut running = Sums::new(simd);
         let mut sums = Vec::new();
         for numbers in numbers.as_chunks().0 {
             sums.extend(running.next(*numbers));
