@@ -1,5 +1,6 @@
 //! How much is read, and how many reads are in flight.
 
+use tidelog::disk::PAGE;
 use tidelog::disk::sim::{Counts, SimDisk};
 use tidelog::{Column, ColumnId, Kind, Maintain, Maintained, Options, Schema, Seek, Slice, Values};
 
@@ -178,6 +179,46 @@ fn several_reads_are_in_flight_and_never_too_many() {
         let parts: Vec<Slice> = Vec::new();
         assert!(world.run(world.store().reader().slices(&at, ColumnId(0), &parts)).is_err());
     }
+}
+
+/// Of text and bytes no row is in memory when it is sealed; here nothing is.
+#[test]
+fn sealing_text_reads_each_byte_of_the_raw_files_once() {
+    const ROWS: u64 = 40_000;
+    let columns = [Column::new("text", Kind::Text), Column::new("blob", Kind::Bytes).nullable()];
+    let options = Options::default().segment_rows(ROWS).seal_bytes(0);
+    let mut world = World::new(calm_disk(1), Schema::new(columns).unwrap(), options);
+    // Blocks of less than 4 MiB and of more, none of which is a whole number of reads.
+    let (mut text_bytes, mut blob_bytes) = (0, 0);
+    for key in 0..=ROWS {
+        let text = "\u{20ac} tide ".repeat(world.random.index(10));
+        let mut blob = vec![0; world.random.index(800)];
+        world.random.fill(&mut blob);
+        if key < ROWS {
+            (text_bytes, blob_bytes) = (text_bytes + text.len() as u64, blob_bytes + blob.len() as u64);
+        }
+        let values = [tidelog::Value::Text(&text), tidelog::Value::Bytes(&blob)];
+        world.writer.pending().append(key, &values).unwrap();
+        if key % 4000 == 3999 {
+            world.flush();
+        }
+    }
+    world.flush();
+    let (sealed, _) = counted(&world, world.store().maintain(Maintain::Seal));
+    assert!(matches!(sealed, Ok(Maintained::Sealed { rows: ROWS, .. })), "{sealed:?}");
+    let expected = [
+        ("keys", 8 * ROWS),
+        ("0.data", text_bytes),
+        ("0.offsets", 8 * ROWS),
+        ("1.data", blob_bytes),
+        ("1.offsets", 8 * ROWS),
+    ];
+    for (name, bytes) in expected {
+        let bytes = bytes.next_multiple_of(PAGE as u64);
+        assert_eq!(reads_of(&world.disk, name), bytes, "{name}");
+    }
+    // Beside the values that are null, and as values.
+    assert_eq!(reads_of(&world.disk, "1.nulls"), 2 * ROWS.next_multiple_of(PAGE as u64));
 }
 
 /// The ends of values in a large block of bytes are read once for each batch, however often it is halved.
