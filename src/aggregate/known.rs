@@ -66,8 +66,9 @@ impl<D: Disk> Reader<D> {
     ) -> Result<()> {
         let mut row = rows.start;
         let load = |part: Part| self.load(part, column);
-        // Indexes are on their way while those before are looked at.
-        let in_flight = self.holdings.shared.options.reads_in_flight.max(1);
+        // Indexes are on their way while those before are looked at: one read for each stream at a time.
+        let streams = 1 + usize::from(self.schema().places(column).nulls.is_some());
+        let in_flight = (self.holdings.shared.options.reads_in_flight / streams).max(1);
         let mut loaded = stream::iter(parts(at, &rows)).map(load).buffered(in_flight);
         while let Some((streams, of_segment)) = loaded.try_next().await? {
             self.take_groups(streams, &of_segment, running).await?;

@@ -2,7 +2,9 @@
 
 use tidelog::disk::PAGE;
 use tidelog::disk::sim::{Counts, SimDisk};
-use tidelog::{Column, ColumnId, Kind, Maintain, Maintained, Options, Schema, Seek, Slice, Values};
+use tidelog::{
+    Column, ColumnId, Kind, Maintain, Maintained, Options, Schema, Seek, SegmentState, Slice, Values,
+};
 
 use crate::world::{Cell, World, calm_disk, collect, rows_of};
 
@@ -178,6 +180,51 @@ fn several_reads_are_in_flight_and_never_too_many() {
         }
         let parts: Vec<Slice> = Vec::new();
         assert!(world.run(world.store().reader().slices(&at, ColumnId(0), &parts)).is_err());
+    }
+}
+
+/// So many sealed segments, and a row that is in none. `a` is never null, `b` is now and then.
+fn sealed_segments(segments: u64, segment_rows: u64) -> World {
+    let columns = [Column::new("a", Kind::F64), Column::new("b", Kind::F64).nullable()];
+    let options = Options::default().segment_rows(segment_rows).reads_in_flight(8);
+    let mut world = World::new(calm_disk(1), Schema::new(columns).unwrap(), options);
+    for key in 0..=segments * segment_rows {
+        let value = (key as f64).to_bits();
+        let cell = if key % 3 == 0 { Cell::Null } else { Cell::F64(value) };
+        world.append(key, vec![Cell::F64(value), cell]);
+        if key % segment_rows == segment_rows - 1 {
+            world.flush();
+        }
+    }
+    world.flush();
+    while world.run(world.store().maintain(Maintain::Seal)).unwrap() != Maintained::Nothing {
+        world.checkpoint();
+    }
+    let sealed = world.store().stats().segments;
+    let sealed = sealed.iter().filter(|segment| segment.state == SegmentState::Sealed).count();
+    assert_eq!(sealed as u64, segments);
+    world
+}
+
+#[test]
+fn aggregates_of_many_sealed_segments_keep_to_the_reads_in_flight() {
+    let mut world = sealed_segments(40, 100);
+    for limit in [8, 5, 2, 1] {
+        world.options = world.options.clone().reads_in_flight(limit);
+        world = world.reopen();
+        let at = world.store().snapshot();
+        // Both streams of a column that may be null are asked for at once, however few reads may be in flight.
+        for (column, limit) in [(ColumnId(0), limit), (ColumnId(1), limit.max(2))] {
+            // Whole segments, from what is said of them; and both ends decoded.
+            for keys in [0..4000, 150..3850] {
+                let reader = world.store().reader();
+                let (found, counts) = counted(&world, reader.aggregate(&at, keys.clone(), column));
+                assert_eq!(found.unwrap().rows, keys.end - keys.start);
+                let most = counts.reads_in_flight_max;
+                assert!(most <= limit as u64, "{most} of {limit}, {column:?}, {keys:?}");
+                assert!(most >= limit.min(4) as u64, "{most} of {limit}, {column:?}, {keys:?}");
+            }
+        }
     }
 }
 
