@@ -296,9 +296,9 @@ impl<D: Disk> Making<'_, D> {
         index: &mut Index,
     ) -> Result<(Vec<Entry>, [f64; LANES])> {
         let schema = &self.shared.schema;
-        let mut values = self.origin.values(self.shared, number).await?;
+        let mut values = self.origin.values(self.shared, number, number).await?;
         let mut nulls = match nulls_of(schema.files()[number], schema) {
-            Some(file) => Some(self.origin.values(self.shared, file).await?),
+            Some(file) => Some(self.origin.values(self.shared, file, number).await?),
             None => None,
         };
         let (mut sum, mut entries) = (self.sum_before(number, shape).await?, Vec::new());

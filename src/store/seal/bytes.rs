@@ -35,7 +35,7 @@ impl<D: Disk> Making<'_, D> {
         let schema = &self.shared.schema;
         let mut texts = self.origin.texts(self.shared, file).await?;
         let mut nulls = match nulls_of(schema.files()[file], schema) {
-            Some(nulls) => Some((nulls, self.origin.values(self.shared, nulls).await?)),
+            Some(nulls) => Some((nulls, self.origin.values(self.shared, nulls, file).await?)),
             None => None,
         };
         let (start, mut entries) = (output.at(), Vec::new());

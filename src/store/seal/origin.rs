@@ -28,18 +28,19 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// The values of a file of fixed width.
+    /// The values of a file of fixed width, which are wanted for blocks of file number `made`.
     pub(super) async fn values<'a, D: Disk>(
         &'a self,
         shared: &'a Shared<D>,
         file: usize,
+        made: usize,
     ) -> Result<Values<'a, D>> {
         let raw = shared.schema.files()[file];
         let Some(width) = raw.width() else { unreachable!("bytes and text have blocks of their own") };
         Ok(match self {
             Self::Raw { segment, staged } => {
                 let source = Source::open(shared, segment, file, width).await?;
-                Values::Raw(Box::new(source.beside(staged.as_ref())))
+                Values::Raw(Box::new(source.beside(staged.as_ref(), made)))
             }
             Self::Sealed(olds) => {
                 let shape = Shape::of(raw, &shared.schema);

@@ -20,7 +20,7 @@ use crate::format::sums::{self, Home, Sums};
 use crate::format::{CHUNK, crc32c};
 use crate::segment::read::{Body, Loaded, RawSegment, Run, View};
 use crate::segment::slot;
-use crate::statistics::GROUP_ROWS;
+use crate::statistics::{GROUP_BITS, GROUP_ROWS};
 use crate::store::seal::staging::Staged;
 use crate::store::shared::Shared;
 
@@ -93,6 +93,8 @@ pub(super) struct Source<'a, F: File> {
     first_row: u64,
     /// Rows that need not be read.
     staged: Option<&'a Staged>,
+    /// Number of the file whose blocks are made of these values.
+    made: usize,
     view: View,
     /// Bytes of a row.
     width: u64,
@@ -114,12 +116,13 @@ impl<'a, F: File> Source<'a, F> {
         let file = Arc::new(open(&shared.disk, &path).await?);
         let first_row = segment.segment.rows.start;
         let (staged, bytes) = (None, Vec::new());
-        Ok(Self { path, file, ahead: None, number, first_row, staged, view, width, bytes, start: 0 })
+        let (made, ahead) = (number, None);
+        Ok(Self { path, file, ahead, number, first_row, staged, made, view, width, bytes, start: 0 })
     }
 
-    /// What is in memory is not read.
-    pub(super) fn beside(self, staged: Option<&'a Staged>) -> Self {
-        Self { staged, ..self }
+    /// What is in memory is not read, nor ahead what blocks of file number `made` are there of.
+    pub(super) fn beside(self, staged: Option<&'a Staged>, made: usize) -> Self {
+        Self { staged, made, ..self }
     }
 
     /// The bytes of some rows, counted from the segment's first. Those of rows before are given up.
@@ -165,7 +168,8 @@ impl<'a, F: File> Source<'a, F> {
 
     /// Begins to read what comes from `offset` on, unless it need not be read: the disk works while rows are encoded.
     async fn read_ahead(&mut self, offset: u64, chunks: u64) {
-        if offset >= self.view.end || self.in_memory(offset..self.view.end).is_some() {
+        let is_needed = offset < self.view.end && self.in_memory(offset..self.view.end).is_none();
+        if !is_needed || self.is_encoded(offset) {
             return;
         }
         let mut ahead = self.begin(self.view.run(offset..self.view.end, chunks));
@@ -185,6 +189,12 @@ impl<'a, F: File> Source<'a, F> {
         let bytes = self.staged?.bytes(self.number, width, self.first_row + range.start / self.width)?;
         let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         Some(&bytes[..bytes.len().min(len)])
+    }
+
+    /// Whether the block that the row at this offset goes into is there: whoever has it does not ask for its rows.
+    fn is_encoded(&self, offset: u64) -> bool {
+        let group = (self.first_row + offset / self.width) >> GROUP_BITS;
+        self.staged.is_some_and(|staged| staged.block(self.made, group).is_some())
     }
 
     /// The error that says what is wrong with a row's bytes.

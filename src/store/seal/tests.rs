@@ -379,6 +379,28 @@ fn what_is_still_in_memory_is_sealed_without_reading_it_again() {
 }
 
 #[test]
+fn what_is_encoded_already_is_not_read_ahead() {
+    // Four row groups are a chunk where a value has one byte: reads end where the rows do that were not in memory.
+    const READ: u64 = 4 * GROUP_ROWS;
+    const ROWS: u64 = 8 * GROUP_ROWS;
+    let mut world = World::empty(Options::default());
+    let mut random = Random::new(7);
+    world.commit(0..READ, 90_000, &mut random);
+    assert_eq!(world.seal(), Maintained::Nothing, "but it is known from now on that somebody seals");
+    world.commit(READ..ROWS, 90_000, &mut random);
+    while let Maintained::Encoded { rows, .. } = world.seal() {
+        assert!(rows.start >= READ, "{rows:?}");
+    }
+    run(&world.disk, world.writer.roll()).unwrap().unwrap();
+    world.disk.reset_counts();
+    assert!(matches!(world.seal(), Maintained::Sealed { rows: ROWS, .. }));
+    // Nulls are read twice: beside the values, and as values.
+    assert_eq!(world.raw_bytes_read(), READ * (8 + 2 * 37 + 2 * 7));
+    world.sync();
+    assert_eq!(check_all(&world), 1);
+}
+
+#[test]
 fn what_is_encoded_between_two_turns_of_others_is_bounded() {
     let mut world = World::new(120_000, 120_000);
     run(&world.disk, world.writer.roll()).unwrap().unwrap();
