@@ -202,6 +202,17 @@ impl<'a, D: Disk> Stream<'a, D> {
         piece.old.read(file, start + range.start..start + range.end).await
     }
 
+    /// Values of a block of bytes or text, from its frames.
+    async fn runs(&mut self, piece: &Piece<'_>, sealed: &SealedBytes, located: &Located) -> Result<Runs> {
+        let stored = sealed.block().stored(located);
+        let bytes = self.part(piece, stored.clone()).await?;
+        let mut runs = Runs::default();
+        let decoded = sealed.verify(&stored, &bytes);
+        let decoded = decoded.and_then(|()| sealed.block().decode(located, &bytes, &mut runs));
+        decoded.map_err(|malformed| piece.damaged(malformed))?;
+        Ok(runs)
+    }
+
     async fn close(&mut self) {
         if let Some(open) = self.open.take() {
             source::close(open.file).await;
@@ -356,14 +367,8 @@ impl<'a, D: Disk> Texts<'a, D> {
                     self.data.extend_from_slice(&runs.data[within(part.start)..within(part.end)]);
                 }
                 Text::Located(sealed, located) => {
-                    let located = located.part(&part);
-                    let stored = sealed.block().stored(&located);
-                    let bytes = self.stream.part(piece, stored.clone()).await?;
-                    let mut runs = Runs::default();
-                    let decoded = sealed.verify(&stored, &bytes);
-                    let decoded = decoded.and_then(|()| sealed.block().decode(&located, &bytes, &mut runs));
-                    decoded.map_err(|malformed| piece.damaged(malformed))?;
-                    self.data.append(&mut runs.data);
+                    let runs = self.stream.runs(piece, sealed, &located.part(&part)).await?;
+                    self.data.extend_from_slice(&runs.data);
                 }
             }
             self.current = Some((index, text));
@@ -393,13 +398,7 @@ impl<'a, D: Disk> Texts<'a, D> {
         if located.bytes() > WHOLE_BYTES_MAX && located.bounds().is_some() {
             return Ok(Text::Located(Box::new(sealed), located));
         }
-        let stored = sealed.block().stored(&located);
-        let bytes = self.stream.part(piece, stored.clone()).await?;
-        let mut runs = Runs::default();
-        let decoded = sealed.verify(&stored, &bytes);
-        let decoded = decoded.and_then(|()| sealed.block().decode(&located, &bytes, &mut runs));
-        decoded.map_err(|malformed| piece.damaged(malformed))?;
-        Ok(Text::Decoded(runs))
+        Ok(Text::Decoded(self.stream.runs(piece, &sealed, &located).await?))
     }
 
     pub(super) async fn close(mut self) {
