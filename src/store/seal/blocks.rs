@@ -111,15 +111,15 @@ fn keys(raw: Raws<'_>, to: Target<'_>) -> Result<Made, Wrong> {
 
 fn numbers<T: Numeric + Raw>(raw: Raws<'_>, to: Target<'_>, sum: &mut FloatSum) -> Result<Made, Wrong> {
     let values = values::<T>(raw.bytes);
-    let nulls = raw.nulls.map(|nulls| {
-        check_bools(nulls, NOT_A_NULL)?;
-        Ok(self::values::<bool>(nulls))
-    });
-    let nulls = nulls.transpose()?.filter(|nulls| nulls.contains(&true));
-    if nulls.is_some() {
+    let nulls = match raw.nulls {
+        Some(nulls) if check_bools(nulls, NOT_A_NULL)? => Some(nulls),
+        _ => None,
+    };
+    if let Some(nulls) = nulls {
         let value = |row: usize| &raw.bytes[row * T::WIDTH..(row + 1) * T::WIDTH];
-        check_nulls(raw.nulls.unwrap_or_default(), |row| value(row).iter().all(|byte| *byte == 0))?;
+        check_nulls(nulls, |row| value(row).iter().all(|byte| *byte == 0))?;
     }
+    let nulls = nulls.map(self::values::<bool>);
     let made = encoded(&values, to)?;
     let statistics = Some(Statistics::of(&values, nulls.as_deref(), raw.row, sum));
     Ok(Made { entry: Entry { statistics, ..made.entry }, ..made })
@@ -151,8 +151,13 @@ pub(super) fn check_nulls(nulls: &[u8], is_nothing: impl Fn(usize) -> bool) -> R
 
 pub(super) const NOT_A_NULL: &str = "whether a row is null is a byte of 0 or 1";
 
-pub(super) fn check_bools(bytes: &[u8], what: &'static str) -> Result<(), Wrong> {
-    bytes.iter().position(|byte| *byte > 1).map_or(Ok(()), |row| Err((row, what)))
+/// That all are 0 or 1; whether any is 1.
+pub(super) fn check_bools(bytes: &[u8], what: &'static str) -> Result<bool, Wrong> {
+    // All of them together: a loop that may end early looks at one after the other.
+    match bytes.iter().fold(0, |ored, byte| ored | byte) {
+        ored @ 0..=1 => Ok(ored == 1),
+        _ => Err((bytes.iter().position(|byte| *byte > 1).unwrap_or(0), what)),
+    }
 }
 
 /// A block of these values, which decodes to them.
