@@ -89,13 +89,15 @@ impl<F: File, W: Write<F>> Output<F, W> {
 
     /// Begins to write what is in the buffer, whole pages; waits where enough is on its way.
     async fn write(&mut self) -> Result<(), Refused> {
-        let fresh = self.spare.pop().unwrap_or_else(|| self.file.buffer(PIECE));
-        let mut buffer = std::mem::replace(&mut self.buffer, fresh);
-        if self.filled < PIECE {
+        let buffer = if self.filled < PIECE {
+            // The last one: no other is filled.
             let mut shorter = self.file.buffer(self.filled);
-            shorter.copy_from_slice(&buffer[..self.filled]);
-            buffer = shorter;
-        }
+            shorter.copy_from_slice(&self.buffer[..self.filled]);
+            shorter
+        } else {
+            let fresh = self.spare.pop().unwrap_or_else(|| self.file.buffer(PIECE));
+            std::mem::replace(&mut self.buffer, fresh)
+        };
         self.written.sums.push(crc32c(&buffer));
         self.in_flight.push((self.write)(Arc::clone(&self.file), self.written.bytes, buffer));
         self.written.bytes += self.filled as u64;
