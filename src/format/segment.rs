@@ -9,8 +9,9 @@
 use std::ops::Range;
 
 use super::cursor::{Cursor, Field, Writer, field};
+use super::manifest::Sealed;
 use super::sheet::{self, Title};
-use super::{FILE_BYTES_MAX, Malformed, PAGE, Piece, StoreId};
+use super::{FILE_BYTES_MAX, Malformed, PAGE, Piece, StoreId, crc32c};
 use crate::schema::{Kind, RawFile, Role, Schema};
 use crate::statistics::{GROUP_BITS, GROUP_ROWS, LANES};
 
@@ -175,6 +176,19 @@ impl Directory {
             to.u8(if group.spacing == Spacing::Even { 1 } else { 2 });
         }
         sheet::encode(title(home), home.store, &content)
+    }
+
+    /// From the sheet that ends the file of a segment: the one that the manifest names.
+    pub(crate) fn named(sheet: &[u8], home: Home<'_>, sealed: &Sealed) -> Result<Self, Malformed> {
+        let directory = Self::decode(sheet, home, sealed.bytes)?;
+        let (first, last) = (directory.groups.first(), directory.groups.last());
+        let is_named = directory.rows == (sealed.first_row..sealed.first_row + sealed.rows)
+            && first.map(|group| group.first_key) == Some(sealed.first_key)
+            && last.map(|group| group.last_key) == Some(sealed.last_key)
+            && crc32c(sheet) == sealed.directory_sum;
+        let start = sealed.bytes.saturating_sub(sheet.len() as u64);
+        let what = "this is not the directory that the manifest names";
+        is_named.then_some(directory).ok_or_else(|| Malformed::new(start, what))
     }
 
     /// From the sheet, which ends a file of `file_bytes`.

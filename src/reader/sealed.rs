@@ -18,11 +18,11 @@ use crate::codec::bytes::BytesBlock;
 use crate::codec::fixed::Fixed;
 use crate::disk::{Disk, Exact, File, PAGE, ReadExact, TRANSFER_BYTES_MAX, read_exact};
 use crate::error::{Error, Malformed, Result};
+use crate::format::StoreId;
 use crate::format::block::{BlockPlace, SealedBlock};
 use crate::format::bytes::SealedBytes;
 use crate::format::entries::{Coded, Entries};
 use crate::format::segment::{Directory, Home, Shape, directory_bytes};
-use crate::format::{StoreId, crc32c};
 use crate::segment::SealedSegment;
 
 /// A sealed segment that can be read: with its directory.
@@ -220,18 +220,10 @@ impl<D: Disk> Holdings<D> {
         if let Some(Entry::Directory(directory)) = self.kept(key) {
             return Ok(Arc::new(Opened { segment, directory }));
         }
-        let rows = sealed.first_row..sealed.first_row + sealed.rows;
-        let path = segment.path(&self.shared.dir);
         let sheet = self.directory_sheet(&segment).await?;
-        let start = sealed.bytes - sheet.len() as u64;
-        let decoded = Directory::decode(&sheet, home(self, sealed.number), sealed.bytes);
-        let directory = Arc::new(decoded.map_err(|malformed| malformed.at(&path))?);
-        let keys = (directory.groups.first(), directory.groups.last());
-        let named = keys.0.map(|group| group.first_key) == Some(sealed.first_key)
-            && keys.1.map(|group| group.last_key) == Some(sealed.last_key);
-        if crc32c(&sheet) != sealed.directory_sum || directory.rows != rows || !named {
-            return Err(Error::corrupt(&path, start, "this is not the directory that the manifest names"));
-        }
+        let directory = Directory::named(&sheet, home(self, sealed.number), sealed);
+        let directory = directory.map_err(|malformed| malformed.at(&segment.path(&self.shared.dir)))?;
+        let directory = Arc::new(directory);
         self.put(key, Entry::Directory(Arc::clone(&directory)));
         Ok(Arc::new(Opened { segment, directory }))
     }

@@ -18,7 +18,6 @@ use crate::disk::{Disk, File, PAGE};
 use crate::error::{Error, Malformed, Result};
 use crate::format::block::{self, BlockPlace};
 use crate::format::bytes::SealedBytes;
-use crate::format::crc32c;
 use crate::format::entries::{Coded, Entries};
 use crate::format::manifest::Sealed;
 use crate::format::segment::{Directory, Group, Home, Shape, directory_bytes};
@@ -44,21 +43,14 @@ impl Older {
     pub(super) async fn open<D: Disk>(shared: &Shared<D>, sealed: &Arc<Sealed>) -> Result<Self> {
         let path = segment::path(&shared.dir, sealed.number);
         let rows = sealed.first_row..sealed.first_row + sealed.rows;
-        let damaged = |what: &'static str| Error::corrupt(&path, 0, what);
         let sheet_bytes = directory_bytes(&rows, &shared.schema).filter(|bytes| *bytes <= sealed.bytes);
-        let sheet_bytes = sheet_bytes.ok_or_else(|| damaged("it is too short for its directory"))?;
+        let sheet_bytes =
+            sheet_bytes.ok_or_else(|| Error::corrupt(&path, 0, "it is too short for its directory"))?;
         let file = source::open(&shared.disk, &path).await?;
         let sheet = source::read(&file, &path, sealed.bytes - sheet_bytes..sealed.bytes).await?;
         source::close(file).await;
         let home = Home { segment: sealed.number, store: &shared.id, schema: &shared.schema };
-        let directory = Directory::decode(&sheet, home, sealed.bytes);
-        let directory = directory.map_err(|malformed| malformed.at(&path))?;
-        let keys = (directory.groups.first(), directory.groups.last());
-        let is_named = keys.0.map(|group| group.first_key) == Some(sealed.first_key)
-            && keys.1.map(|group| group.last_key) == Some(sealed.last_key);
-        if crc32c(&sheet) != sealed.directory_sum || directory.rows != rows || !is_named {
-            return Err(damaged("its directory is not the one that the manifest names"));
-        }
+        let directory = Directory::named(&sheet, home, sealed).map_err(|malformed| malformed.at(&path))?;
         Ok(Self { sealed: Arc::clone(sealed), path, directory })
     }
 
