@@ -58,7 +58,7 @@ impl Compact {
         let bytes = stored_bytes(&store);
         writer.roll().await?;
         seal::all(writer).await?;
-        if store.stats().segments.iter().any(|segment| segment.state == SegmentState::Finished) {
+        if seal::has_finished(&store) {
             let what =
                 "there is no space to seal all rows; all are there as they were: free space, and call again";
             return Err(Fault::new(Code::Failed, what).into());
