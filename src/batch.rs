@@ -29,7 +29,7 @@ pub struct Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         let keys = Data::U64(std::mem::take(&mut self.keys));
-        let columns = self.columns.drain(..).map(|(_, vector)| vector.data);
+        let columns = self.columns.drain(..).flat_map(|(_, vector)| vector.all_data());
         self.home.take_back(columns.chain([keys]));
     }
 }
@@ -67,7 +67,8 @@ impl Batch {
 
     /// Only the first columns.
     pub(crate) fn keep_columns(&mut self, count: usize) {
-        self.columns.truncate(count);
+        let others = self.columns.drain(count.min(self.columns.len())..);
+        self.home.take_back(others.flat_map(|(_, vector)| vector.all_data()));
     }
 
     pub(crate) fn set_previous_key(&mut self, key: Option<u64>) {
@@ -217,6 +218,11 @@ macro_rules! slices {
 impl Vector {
     pub(crate) fn new(data: Data, nulls: Option<Vec<bool>>) -> Self {
         Self { data, nulls }
+    }
+
+    /// The values, and where there are nulls the flags of these.
+    pub(crate) fn all_data(self) -> impl Iterator<Item = Data> {
+        [self.data].into_iter().chain(self.nulls.map(Data::Bool))
     }
 
     /// How many values, nulls included.

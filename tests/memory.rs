@@ -14,7 +14,10 @@ use std::sync::{Mutex, PoisonError};
 use futures::executor::block_on;
 use tidelog::disk::Posix;
 use tidelog::disk::sim::Random;
-use tidelog::{Column, Kind, Maintain, Maintained, Options, Schema, SegmentState, Store, Values, Writer};
+use tidelog::{
+    Batch, Column, ColumnId, Kind, Maintain, Maintained, Options, Schema, SegmentState, Store, Value, Values,
+    Writer,
+};
 
 /// Counts, and leaves the work to the system's.
 struct Counting;
@@ -113,6 +116,32 @@ fn a_scan_of_200_mb_stays_within_its_budget_of_8_mib() {
             "{vectors} vectors in {} batches",
             rows / BATCH_ROWS
         );
+    });
+}
+
+/// Whoever keeps the few rows that pass a filter keeps no more than those.
+#[test]
+fn kept_batches_of_a_filter_take_what_their_rows_take() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("store");
+    block_on(make(&dir)).unwrap();
+    let options = Options::default().cache_bytes(0);
+    block_on(async {
+        let store = Store::follow_on(Posix::default(), &dir, options).await.unwrap();
+        let (reader, at) = (store.reader(), store.snapshot());
+        let before = NOW.load(Ordering::Relaxed);
+        let mut scan = reader.scan(&at, ..).filter(ColumnId(0), ..Value::U64(u64::MAX / 10_000));
+        let mut batches = Vec::new();
+        while let Some(batch) = scan.next().await.unwrap() {
+            batches.push(batch);
+        }
+        drop(scan);
+        let rows: usize = batches.iter().map(Batch::len).sum();
+        assert!((200..500).contains(&rows) && batches.len() > 100, "{rows} rows in {}", batches.len());
+        let held = NOW.load(Ordering::Relaxed) - before;
+        println!("{rows} rows in {} batches take {} KiB", batches.len(), held >> 10);
+        assert!(held < 2 * MIB, "{held} bytes");
     });
 }
 

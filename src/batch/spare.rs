@@ -45,7 +45,16 @@ pub(crate) trait Plain: Sized {
 }
 
 macro_rules! plain {
-    ($($type:ident: $variant:ident;)*) => {$(
+    ($($type:ident: $variant:ident;)*) => {
+        /// How many values a vector has room for; none where they are of any length.
+        fn capacity(data: &Data) -> usize {
+            match data {
+                $(Data::$variant(values) => values.capacity(),)*
+                Data::Bytes { .. } | Data::Text { .. } => 0,
+            }
+        }
+
+        $(
         impl Plain for $type {
             fn is_in(data: &Data) -> bool {
                 matches!(data, Data::$variant(_))
@@ -58,7 +67,8 @@ macro_rules! plain {
                 }
             }
         }
-    )*};
+        )*
+    };
 }
 
 plain! {
@@ -79,7 +89,7 @@ impl Spare {
 
     /// A vector of so many values, whatever they are.
     pub(crate) fn take<T: Fixed + Plain>(&self, count: usize) -> Vec<T> {
-        match self.find() {
+        match self.find(count) {
             Some(mut values) => {
                 values.resize(count, T::ZERO);
                 values
@@ -91,25 +101,33 @@ impl Spare {
 
     /// An empty vector with room for so many values.
     pub(crate) fn take_empty<T: Plain>(&self, count: usize) -> Vec<T> {
-        let mut values = self.find().unwrap_or_default();
+        let mut values = self.find(count).unwrap_or_default();
         values.clear();
         values.reserve_exact(count);
         values
     }
 
-    fn find<T: Plain>(&self) -> Option<Vec<T>> {
+    /// One that is about as long: whoever keeps a few values must not keep the memory of many.
+    fn find<T: Plain>(&self, count: usize) -> Option<Vec<T>> {
         let mut all = self.0.as_ref()?.lock();
-        let place = all.iter().position(T::is_in)?;
-        T::vector(all.swap_remove(place))
+        let fits = |data: &Data| T::is_in(data) && (count..=2 * count).contains(&capacity(data));
+        if let Some(place) = all.iter().position(fits) {
+            return T::vector(all.swap_remove(place));
+        }
+        // A shorter one gives its place to the one that is made now.
+        let is_shorter = |data: &Data| T::is_in(data) && capacity(data) < count;
+        if let Some(place) = all.iter().position(is_shorter) {
+            all.swap_remove(place);
+        }
+        None
     }
 
     /// Keeps these vectors, as far as there is room.
     pub(crate) fn take_back(&self, vectors: impl Iterator<Item = Data>) {
-        let Some(home) = &self.0 else { return };
-        let mut all = home.lock();
-        let room = home.count_max.saturating_sub(all.len());
-        let fixed = vectors.filter(|data| !matches!(data, Data::Bytes { .. } | Data::Text { .. }));
-        all.extend(fixed.take(room));
+        let Some(kept) = &self.0 else { return };
+        let mut all = kept.lock();
+        let room = kept.count_max.saturating_sub(all.len());
+        all.extend(vectors.filter(|data| capacity(data) > 0).take(room));
     }
 
     pub(crate) fn home(&self) -> Home {
@@ -128,6 +146,10 @@ impl Home {
 mod tests {
     use super::*;
 
+    fn kept(spare: &Spare) -> usize {
+        spare.0.as_ref().map_or(0, |vectors| vectors.lock().len())
+    }
+
     #[test]
     fn a_vector_comes_back_for_its_own_kind_only_and_no_more_than_a_batch_has() {
         let spare = Spare::new(2);
@@ -135,16 +157,32 @@ mod tests {
         floats.push(1.0);
         let memory = floats.as_ptr();
         let others = [Data::U64(vec![7]), Data::F64(vec![2.0])].into_iter();
-        spare.home().take_back(std::iter::once(Data::F64(floats)).chain(others));
-        let kept = |spare: &Spare| spare.0.as_ref().map(|vectors| vectors.lock().len());
-        assert_eq!(kept(&spare), Some(2), "a third one is too many");
+        let nothing = [Data::U64(Vec::new()), Data::Bytes { offsets: vec![0], data: vec![1] }].into_iter();
+        spare.home().take_back(nothing.chain([Data::F64(floats)]).chain(others));
+        assert_eq!(kept(&spare), 2, "a third one is too many");
         assert_eq!(spare.take::<i64>(1), [0]);
-        let again: Vec<f64> = spare.take(10);
-        assert_eq!((again.len(), again.as_ptr()), (10, memory));
+        let again: Vec<f64> = spare.take(600);
+        assert_eq!((again.len(), again.as_ptr()), (600, memory));
         assert_eq!(spare.take_empty::<u64>(1), Vec::<u64>::new());
-        assert_eq!(kept(&spare), Some(0));
+        assert_eq!(kept(&spare), 0);
         let home = spare.home();
         drop(spare);
         home.take_back(std::iter::once(Data::U64(vec![1])));
+    }
+
+    #[test]
+    fn few_values_are_not_given_the_memory_of_many_nor_do_few_stand_in_the_way_of_many() {
+        let spare = Spare::new(1);
+        spare.take_back(std::iter::once(Data::F64(vec![1.0; 1000])));
+        assert!(spare.take::<f64>(3).capacity() < 1000);
+        assert_eq!(kept(&spare), 1, "the long one stays");
+        assert!(spare.take::<f64>(1000).capacity() < 2000);
+        spare.take_back(std::iter::once(Data::F64(vec![1.0; 3])));
+        let long: Vec<f64> = spare.take(1000);
+        assert_eq!(kept(&spare), 0, "the short one went");
+        let memory = long.as_ptr();
+        spare.take_back(std::iter::once(Data::F64(long)));
+        let again: Vec<f64> = spare.take(1000);
+        assert_eq!(again.as_ptr(), memory);
     }
 }

@@ -277,7 +277,7 @@ impl Streams {
             let vector = match (decoded, &passing) {
                 (Some(vector), Some(passing)) => {
                     let selected = vector.select(passing);
-                    room.spare.take_back(std::iter::once(vector.into_parts().0));
+                    room.spare.take_back(vector.all_data());
                     selected
                 }
                 (Some(vector), None) => vector,
@@ -350,7 +350,11 @@ impl Streams {
             Flags::Some => {
                 let nulls: Vec<bool> =
                     values(column.nulls.and_then(|nulls| blocks[nulls].as_deref()), wanted, room)?;
-                nulls.contains(&true).then_some(nulls)
+                if nulls.contains(&true) {
+                    return Ok(Some(nulls));
+                }
+                room.spare.take_back(std::iter::once(Data::Bool(nulls)));
+                None
             }
         })
     }

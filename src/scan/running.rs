@@ -98,8 +98,8 @@ impl<D: Disk> Running<D> {
         }
         let raw = at.first_raw_row();
         let sealed = left.start.min(raw)..left.end.min(raw);
-        // One for each column, and one of keys.
-        let spare = Spare::new(columns.len() + 1);
+        // Values and flags of nulls of each column, and keys.
+        let spare = Spare::new(2 * columns.len() + 1);
         Ok(Self {
             layout: Layout::new(&shared.schema, &columns, ask.wants_keys()),
             edges,
