@@ -147,7 +147,15 @@ impl<D: Disk> Reader<D> {
     async fn sealed_row(&self, segment: SealedSegment, row: u64, columns: &[ColumnId]) -> Result<Batch> {
         let opened = self.holdings.open_sealed(segment).await?;
         let group = opened.directory.group_of(row);
-        let streams = Streams::load(&self.holdings, opened, columns, Keys::Wanted, group..group + 1).await?;
+        let streams = Streams::load(
+            &self.holdings,
+            opened,
+            columns,
+            Keys::Wanted,
+            group..group + 1,
+            self.holdings.shared.options.reads_in_flight,
+        )
+        .await?;
         let rows = streams.read(&self.holdings, group, &(row..row + 1), Keys::Wanted).await?;
         Ok(Batch::new(row, 1, rows.keys, rows.columns))
     }
@@ -267,8 +275,15 @@ impl<D: Disk> Reader<D> {
     ) -> Result<Vec<u8>> {
         let opened = self.holdings.open_sealed(segment).await?;
         let group = opened.directory.group_of(part.row);
-        let streams =
-            Streams::load(&self.holdings, opened, &[column], Keys::Unwanted, group..group + 1).await?;
+        let streams = Streams::load(
+            &self.holdings,
+            opened,
+            &[column],
+            Keys::Unwanted,
+            group..group + 1,
+            self.holdings.shared.options.reads_in_flight,
+        )
+        .await?;
         let check = |len| check_part(position, &part.range, len);
         streams.part(&self.holdings, group, part.row, &part.range, check).await
     }

@@ -181,8 +181,15 @@ impl<'a, D: Disk> Finder<'a, D> {
 
     /// The keys of a row group.
     async fn read_group(&mut self, opened: &Arc<Opened>, group: usize) -> Result<&[u64]> {
-        let streams =
-            Streams::load(self.holdings, Arc::clone(opened), &[], Keys::Wanted, group..group + 1).await?;
+        let streams = Streams::load(
+            self.holdings,
+            Arc::clone(opened),
+            &[],
+            Keys::Wanted,
+            group..group + 1,
+            self.holdings.shared.options.reads_in_flight,
+        )
+        .await?;
         let rows = opened.rows_of(group);
         let decoded = streams.read(self.holdings, group, &rows, Keys::Wanted).await?;
         let keys = decoded.keys;

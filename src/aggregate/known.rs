@@ -92,7 +92,15 @@ impl<D: Disk> Reader<D> {
     ) -> Result<(Arc<Streams>, Range<u64>)> {
         let opened = self.holdings.open_sealed(segment).await?;
         let groups = opened.groups(&rows);
-        let streams = Streams::load(&self.holdings, opened, &[column], Keys::Unwanted, groups).await?;
+        let streams = Streams::load(
+            &self.holdings,
+            opened,
+            &[column],
+            Keys::Unwanted,
+            groups,
+            self.holdings.shared.options.reads_in_flight,
+        )
+        .await?;
         Ok((Arc::new(streams), rows))
     }
 

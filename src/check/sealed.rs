@@ -129,7 +129,16 @@ async fn check_column<D: Disk>(
 ) -> Result<()> {
     let column = Some(holdings.shared.schema.columns()[id.index()].name().to_owned());
     let groups = opened.directory.groups.len();
-    let streams = match Streams::load(holdings, Arc::clone(opened), &[id], Keys::Unwanted, 0..groups).await {
+    let streams = match Streams::load(
+        holdings,
+        Arc::clone(opened),
+        &[id],
+        Keys::Unwanted,
+        0..groups,
+        holdings.shared.options.reads_in_flight,
+    )
+    .await
+    {
         Ok(streams) => streams,
         Err(error) => {
             all.push(Damage { rows: Some(opened.segment.rows.clone()), column, ..Damage::of(error)? });

@@ -8,7 +8,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::holdings::Holdings;
@@ -97,13 +96,14 @@ pub(crate) enum Keys {
 }
 
 impl Streams {
-    /// Those of the chosen columns, for rows of these row groups.
+    /// Those of the chosen columns, for rows of these row groups, with so many reads in flight.
     pub(crate) async fn load<D: Disk>(
         holdings: &Holdings<D>,
         opened: Arc<Opened>,
         columns: &[ColumnId],
         keys: Keys,
         groups: Range<usize>,
+        reads_max: usize,
     ) -> Result<Self> {
         let schema = &holdings.shared.schema;
         let uneven = opened.directory.groups[groups].iter().any(|group| group.spacing == Spacing::Uneven);
@@ -119,7 +119,8 @@ impl Streams {
             Chosen { id: *id, kind: schema.columns()[id.index()].kind(), data, nulls }
         };
         let columns = columns.iter().map(chosen).collect();
-        let entries = try_join_all(files.iter().map(|file| holdings.entries(&opened, *file))).await?;
+        let entries = (0..files.len()).map(|stream| holdings.entries(&opened, files[stream]));
+        let entries: Vec<_> = stream::iter(entries).buffered(reads_max.max(1)).try_collect().await?;
         let all = files.into_iter().zip(entries).map(|(file, entries)| Stream { file, entries }).collect();
         Ok(Self { opened, all, keys, columns, conditions: Vec::new() })
     }

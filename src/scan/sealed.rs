@@ -136,11 +136,11 @@ impl<D: Disk> Sealed<D> {
         if self.portions.is_empty() {
             self.open(reader, at, ask).await?;
         }
-        while self.portions.len() < PORTIONS_MAX && !self.left.is_empty() && !self.is_blocked {
-            self.is_blocked = self.open(reader, at, ask).await.is_err();
-        }
+        self.open_ahead(reader, at, ask).await;
         let (rows, group) = self.head(ask.direction, rows_max);
         let blocks = self.bring(reader, group).await?;
+        // What has come has made room.
+        self.open_ahead(reader, at, ask).await;
         self.send(reader).await;
         let Self { portions, room, .. } = self;
         let Some(portion) = portions.front_mut() else { unreachable!("rows are of a portion") };
@@ -148,6 +148,22 @@ impl<D: Disk> Sealed<D> {
         let decoding = portion.streams.decode(&reader.holdings, group, &rows, of_rows, &blocks, room);
         let (rows, decoded) = decoding.await?;
         Ok((rows, group, decoded))
+    }
+
+    /// How many more reads may be in flight.
+    fn reads_free(&self) -> usize {
+        self.reads_max.saturating_sub(self.in_flight.len())
+    }
+
+    /// Opens the portions that will be needed soon, as long as the reads for that are not too many.
+    async fn open_ahead(&mut self, reader: &Reader<D>, at: &Snapshot, ask: &Ask<'_>) {
+        while self.portions.len() < PORTIONS_MAX
+            && !self.left.is_empty()
+            && !self.is_blocked
+            && self.reads_free() > 0
+        {
+            self.is_blocked = self.open(reader, at, ask).await.is_err();
+        }
     }
 
     /// The rows that come next, and their row group.
@@ -204,12 +220,18 @@ impl<D: Disk> Sealed<D> {
         let of_segment = &opened.segment.rows;
         let rows = self.left.start.max(of_segment.start)..self.left.end.min(of_segment.end);
         let groups = opened.groups(&rows);
-        let streams =
-            Streams::load(&reader.holdings, Arc::clone(&opened), ask.columns, ask.keys, groups.clone())
-                .await?;
+        let streams = Streams::load(
+            &reader.holdings,
+            Arc::clone(&opened),
+            ask.columns,
+            ask.keys,
+            groups.clone(),
+            self.reads_free(),
+        )
+        .await?;
         let streams = streams.only(ask.conditions.to_vec());
         let share = self.reads_max as u64 * 2 * TRANSFER_BYTES_MAX as u64 / PORTIONS_MAX as u64;
-        // What is read stays in the cache: a scan must not fill it with what it has not come to.
+        // Whoever has little room for what is kept wants little to be in memory on its way.
         let share = share.min(reader.holdings.shared.options.cache_bytes / CACHE_SHARE);
         let bytes_max = share.max(PORTION_BYTES_MIN).min(PORTION_BYTES_MIN << self.begun.min(16));
         let groups = take(&streams, groups, ask.direction, bytes_max);
@@ -258,7 +280,7 @@ impl<D: Disk> Sealed<D> {
             self.start();
             let Some(portion) = self.portions.front_mut() else { return Ok(Vec::new()) };
             if portion.has_come(group) {
-                return portion.verify(reader, group, &mut self.kept_bytes);
+                return portion.verified(reader, group, &mut self.kept_bytes);
             }
             let Some(brought) = self.in_flight.next().await else {
                 unreachable!("what is waited for is in flight")
@@ -391,8 +413,8 @@ impl<D: Disk> Portion<D> {
         !self.blocks.iter().any(|blocks| matches!(blocks[index], Block::Coming | Block::Long))
     }
 
-    /// The blocks of a row group, all of which have come.
-    fn verify(
+    /// The blocks of a row group, all of which have come, verified.
+    fn verified(
         &mut self,
         reader: &Reader<D>,
         group: usize,
@@ -403,7 +425,7 @@ impl<D: Disk> Portion<D> {
         for (stream, blocks) in self.blocks.iter_mut().enumerate() {
             let block = &mut blocks[index];
             if let Block::Brought(brought) = block {
-                let verified = verified(reader, &self.streams, stream, group, brought, kept_bytes);
+                let verified = take_block(reader, &self.streams, stream, group, brought, kept_bytes);
                 *block = verified.map_or_else(Block::Failed, Block::Here);
             }
             all.push(match block {
@@ -421,7 +443,7 @@ impl<D: Disk> Portion<D> {
 
 /// A block from the bytes that a read has brought. The reader keeps it, if it has not been given enough by this scan: what
 /// a long scan brings behind that would push out what others need, and the beginning of the scan itself.
-fn verified<D: Disk>(
+fn take_block<D: Disk>(
     reader: &Reader<D>,
     streams: &Streams,
     stream: usize,

@@ -213,8 +213,7 @@ fn aggregates_of_many_sealed_segments_keep_to_the_reads_in_flight() {
         world.options = world.options.clone().reads_in_flight(limit);
         world = world.reopen();
         let at = world.store().snapshot();
-        // Both streams of a column that may be null are asked for at once, however few reads may be in flight.
-        for (column, limit) in [(ColumnId(0), limit), (ColumnId(1), limit.max(2))] {
+        for column in [ColumnId(0), ColumnId(1)] {
             // Whole segments, from what is said of them; and both ends decoded.
             for keys in [0..4000, 150..3850] {
                 let reader = world.store().reader();
@@ -223,6 +222,28 @@ fn aggregates_of_many_sealed_segments_keep_to_the_reads_in_flight() {
                 let most = counts.reads_in_flight_max;
                 assert!(most <= limit as u64, "{most} of {limit}, {column:?}, {keys:?}");
                 assert!(most >= limit.min(4) as u64, "{most} of {limit}, {column:?}, {keys:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn scans_of_many_sealed_segments_keep_to_the_reads_in_flight() {
+    let mut world = sealed_segments(40, 1000);
+    for limit in [8, 5, 2, 1] {
+        world.options = world.options.clone().reads_in_flight(limit);
+        world = world.reopen();
+        let at = world.store().snapshot();
+        for columns in [&[ColumnId(0)][..], &[ColumnId(0), ColumnId(1)]] {
+            for reverse in [false, true] {
+                let reader = world.store().reader();
+                let scan = reader.scan(&at, ..).rows(0..40_000).columns(columns);
+                let scan = if reverse { scan.reverse() } else { scan };
+                let (rows, counts) = counted(&world, collect(scan));
+                assert_eq!(rows.unwrap().len(), 40_000);
+                let most = counts.reads_in_flight_max;
+                assert!(most <= limit as u64, "{most} of {limit}, {columns:?}");
+                assert!(most >= limit.min(2) as u64, "{most} of {limit}, {columns:?}");
             }
         }
     }
