@@ -439,6 +439,11 @@ impl Block {
         (piece < self.pieces()).then_some(piece)
     }
 
+    /// Rows of all vectors.
+    pub(crate) fn all_rows(&self) -> usize {
+        self.rows
+    }
+
     /// Rows of vector `index`.
     pub(crate) fn rows(&self, index: usize) -> usize {
         self.rows.saturating_sub(index * VECTOR).min(VECTOR)

@@ -14,7 +14,7 @@ use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 
 use super::fixed::{Fixed, Float, Floating};
-use super::numbers::{self, Numbers, Short};
+use super::numbers::{self, Narrow, Numbers};
 use super::parts::{Parts, small};
 use super::sums::{LANES, Sums};
 use super::widest::widest;
@@ -454,8 +454,8 @@ impl<'a> Decimals<'a> {
         let (values, kind) = (T::floats(values)?, self.numbers.decode_short(pack::mask(NUMBER_BITS), short)?);
         let near = |origin| Near { origin: whole(origin), scale: self.exponents.scale() };
         match kind {
-            Short::Distances { origin } => near_values(short, near(origin), values),
-            Short::Deltas { origin } => {
+            Narrow::Distances { origin } => near_values(short, near(origin), values),
+            Narrow::Deltas { origin } => {
                 let deltas = bytemuck::cast_ref(short);
                 dispatch!(Level::new(), simd => summed_values(simd, deltas, near(origin), values));
             }

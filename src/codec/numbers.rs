@@ -126,10 +126,10 @@ fn raise(slope: u64, numbers: &mut [u64; VECTOR]) {
 const SHORT_BITS: u32 = 30;
 
 /// What numbers in 32 bits are.
-pub(super) enum Short {
-    /// How far they are from one.
+pub(super) enum Narrow {
+    /// How far each number is from the origin.
     Distances { origin: u64 },
-    /// Summed up, they are that.
+    /// How far each one is from the one before, the first one from the origin.
     Deltas { origin: u64 },
 }
 
@@ -191,7 +191,7 @@ impl<'a> Numbers<'a> {
 
     /// All numbers in 32 bits, two's complement, where they are that short and none is above `max`; what is behind them is
     /// of no meaning.
-    pub(super) fn decode_short(&self, max: u64, into: &mut [u32; VECTOR]) -> Option<Short> {
+    pub(super) fn decode_short(&self, max: u64, into: &mut [u32; VECTOR]) -> Option<Narrow> {
         if self.frame.width > SHORT_BITS || self.highest().is_none_or(|highest| highest > max) {
             return None;
         }
@@ -199,7 +199,7 @@ impl<'a> Numbers<'a> {
             // A frame whose highest is known has no patches.
             Shape::Values => {
                 self.frame.decode_short(self.frame.base, into);
-                Some(Short::Distances { origin: self.frame.base })
+                Some(Narrow::Distances { origin: self.frame.base })
             }
             Shape::Line { .. } => None,
             Shape::Deltas { first } => {
@@ -209,7 +209,7 @@ impl<'a> Numbers<'a> {
                 }
                 self.frame.decode_short(0, into);
                 into[0] = 0;
-                Some(Short::Deltas { origin: first })
+                Some(Narrow::Deltas { origin: first })
             }
         }
     }

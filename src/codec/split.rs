@@ -136,7 +136,7 @@ pub(super) struct Halves<'a> {
 }
 
 impl Halves<'_> {
-    /// Appends all values to `values`; `rights` is room to work in.
+    /// All values; `rights` is room to work in.
     pub(super) fn decode<T: Fixed>(
         &self,
         rights: &mut [u64; VECTOR],

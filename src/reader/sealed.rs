@@ -123,6 +123,7 @@ impl EncodedFixed {
         scratch: &mut Scratch,
         mut values: &mut [T],
     ) -> Result<(), Malformed> {
+        assert!(row + values.len() <= self.block.block().all_rows(), "a block has no such rows");
         if let [value] = values {
             let bytes = &self.bytes[self.block.vector(row / VECTOR)];
             *value = self.block.block().value(row, bytes, scratch)?;
