@@ -16,7 +16,7 @@ use fearless_simd::{Level, dispatch};
 use super::fixed::{Fixed, Float, Floating};
 use super::numbers::{self, Narrow, Numbers};
 use super::parts::{Parts, small};
-use super::sums::{LANES, Sums};
+use super::sums::Sums;
 use super::widest::widest;
 use super::{VECTOR, pack};
 
@@ -47,6 +47,8 @@ const TRIAL: usize = 32;
 const CHOICES: usize = 3;
 /// So many values are tried side by side.
 const ABREAST: usize = 4;
+/// So many differences are summed up before their values are made.
+const STEP: usize = 128;
 
 /// The two exponents, f up to e.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,29 +262,21 @@ impl Near {
     fn value(&self, distance: i32) -> f64 {
         (self.origin + f64::from(distance)) * self.scale.back_up * self.scale.back_down
     }
-
-    #[inline(always)]
-    fn values(&self, distances: [i32; LANES]) -> [f64; LANES] {
-        let mut values = [0.0; LANES];
-        for (value, distance) in values.iter_mut().zip(distances) {
-            *value = self.value(distance);
-        }
-        values
-    }
 }
 
-/// The values of running sums of `deltas` as distances.
+/// The values of running sums of `deltas`, as distances, which these become. In steps: from memory distances are made floats
+/// without the shuffles that sums keep the processor busy with.
 #[inline(always)]
-fn summed_values<S: Simd>(simd: S, deltas: &[i32; VECTOR], near: Near, values: &mut [f64]) {
+fn summed_values<S: Simd>(simd: S, deltas: &mut [i32; VECTOR], near: Near, values: &mut [f64]) {
     let mut sums = Sums::new(simd);
-    let (whole, rest) = values.as_chunks_mut::<LANES>();
-    let (deltas, last_deltas) = deltas.split_at(whole.len() * LANES);
-    for (values, deltas) in whole.iter_mut().zip(deltas.as_chunks::<LANES>().0) {
-        *values = near.values(sums.next(*deltas));
+    for (values, distances) in values.chunks_mut(STEP).zip(deltas.as_chunks_mut::<STEP>().0) {
+        for distances in distances.as_chunks_mut().0 {
+            *distances = sums.next(*distances);
+        }
+        for (value, distance) in values.iter_mut().zip(distances) {
+            *value = near.value(*distance);
+        }
     }
-    let mut last = [0; LANES];
-    last[..rest.len()].copy_from_slice(&last_deltas[..rest.len()]);
-    rest.copy_from_slice(&near.values(sums.next(last))[..rest.len()]);
 }
 
 widest! {
@@ -395,6 +389,7 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
+    #[inline(always)]
     fn parse(float: Float, count: usize, from: &mut Parts<'a>) -> Result<Self, &'static str> {
         let (e, f, exceptions) = (from.u8()?, from.u8()?, from.u16()?.into());
         if usize::from(e) >= EXPONENTS || f > e {
@@ -417,6 +412,7 @@ pub(super) struct Decimals<'a> {
 }
 
 impl<'a> Decimals<'a> {
+    #[inline(always)]
     pub(super) fn parse(float: Float, count: usize, mut from: Parts<'a>) -> Result<Self, &'static str> {
         let List { exponents, positions, exceptions } = List::parse(float, count, &mut from)?;
         let numbers = Numbers::parse(count, from)?;
@@ -456,7 +452,7 @@ impl<'a> Decimals<'a> {
         match kind {
             Narrow::Distances { origin } => near_values(short, near(origin), values),
             Narrow::Deltas { origin } => {
-                let deltas = bytemuck::cast_ref(short);
+                let deltas = bytemuck::cast_mut(short);
                 dispatch!(Level::new(), simd => summed_values(simd, deltas, near(origin), values));
             }
         }
@@ -502,7 +498,8 @@ mod tests {
                 (0..40).chain(1000..=VECTOR).flat_map(|count| [(count, 0), (count, count % 9)])
             {
                 let mut values = vec![f64::NAN; start + count];
-                dispatch!(level, simd => summed_values(simd, &deltas, near, &mut values[start..]));
+                let mut deltas = deltas;
+                dispatch!(level, simd => summed_values(simd, &mut deltas, near, &mut values[start..]));
                 let found = values[start..].iter().map(|value| value.to_bits());
                 assert!(
                     found.eq(expected[..count].iter().copied()),

@@ -350,6 +350,7 @@ pub(super) struct Head {
 }
 
 impl Head {
+    #[inline(always)]
     pub(super) fn parse(from: &mut Parts<'_>) -> Result<Self, &'static str> {
         let (width, patch_bytes, patches) = (from.u8()?, from.u8()?, from.u16()?);
         if width > 64 {
@@ -364,6 +365,7 @@ impl Head {
 }
 
 impl<'a> Frame<'a> {
+    #[inline(always)]
     pub(super) fn parse(head: &Head, count: usize, from: &mut Parts<'a>) -> Result<Self, &'static str> {
         let packed = from.bytes(pack::packed_bytes(head.width, count))?;
         if !pack::is_padded(packed, head.width, count) {
@@ -407,8 +409,13 @@ impl<'a> Frame<'a> {
     pub(super) fn number(&self, index: usize) -> u64 {
         match self.positions.binary_search_by_key(&index, |position| u16::from_le_bytes(*position).into()) {
             Ok(patch) => self.patch(patch),
-            Err(_) => pack::unpack_one(self.packed, self.width, index).wrapping_add(self.base),
+            Err(_) => self.packed_number(index).wrapping_add(self.base),
         }
+    }
+
+    /// What is packed for number `index`, also where it is patched.
+    pub(super) fn packed_number(&self, index: usize) -> u64 {
+        pack::unpack_one(self.packed, self.width, index)
     }
 }
 

@@ -149,7 +149,9 @@ enum Shape {
 }
 
 impl<'a> Numbers<'a> {
-    /// `count` numbers, which are all that is left of `from`.
+    /// `count` numbers, which are all that is left of `from`. Inlined, as is what it calls: to hand its parts from result to
+    /// result costs more than parsing.
+    #[inline(always)]
     pub(super) fn parse(count: usize, mut from: Parts<'a>) -> Result<Self, &'static str> {
         let form = from.u8()?;
         let head = Head::parse(&mut from)?;
@@ -164,16 +166,15 @@ impl<'a> Numbers<'a> {
         }
         let frame = Frame::parse(&head, count, &mut from)?;
         from.end()?;
-        let numbers = Self { count, shape, frame };
-        if matches!(numbers.shape, Shape::Deltas { .. }) && frame.number(0) != frame.base {
-            return Err("there is a difference for the first number");
+        if matches!(shape, Shape::Deltas { .. }) {
+            if frame.patches().next().is_some_and(|(at, _)| at == 0) {
+                return Err("there is a patch for the first number");
+            }
+            if frame.packed_number(0) != 0 {
+                return Err("there is a difference for the first number");
+            }
         }
-        if matches!(numbers.shape, Shape::Deltas { .. })
-            && frame.patches().next().is_some_and(|(at, _)| at == 0)
-        {
-            return Err("there is a patch for the first number");
-        }
-        Ok(numbers)
+        Ok(Self { count, shape, frame })
     }
 
     /// All numbers, into the first places of `into`; what is behind them is of no meaning.
@@ -192,19 +193,21 @@ impl<'a> Numbers<'a> {
     /// All numbers in 32 bits, two's complement, where they are that short and none is above `max`; what is behind them is
     /// of no meaning.
     pub(super) fn decode_short(&self, max: u64, into: &mut [u32; VECTOR]) -> Option<Narrow> {
-        if self.frame.width > SHORT_BITS || self.highest().is_none_or(|highest| highest > max) {
+        if self.frame.width > SHORT_BITS {
             return None;
         }
         match self.shape {
             // A frame whose highest is known has no patches.
             Shape::Values => {
+                self.highest().filter(|highest| *highest <= max)?;
                 self.frame.decode_short(self.frame.base, into);
                 Some(Narrow::Distances { origin: self.frame.base })
             }
             Shape::Line { .. } => None,
             Shape::Deltas { first } => {
                 let (down, up) = self.reach();
-                if down.min(-up) <= -(1 << SHORT_BITS) {
+                let (lowest, highest) = (i128::from(first) + down, i128::from(first) + up);
+                if down.min(-up) <= -(1 << SHORT_BITS) || lowest < 0 || highest > max.into() {
                     return None;
                 }
                 self.frame.decode_short(0, into);

@@ -23,7 +23,7 @@ pub(super) fn sum_up(numbers: &mut [u64; VECTOR]) {
 }
 
 /// So many 32-bit numbers are summed up at a time.
-pub(super) const LANES: usize = 16;
+const LANES: usize = 16;
 
 /// For each byte of a block of four numbers the place of that byte in the last one.
 const LAST: [u8; 4 * LANES] = {

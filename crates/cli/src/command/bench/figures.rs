@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use fearless_simd::{Level, dispatch};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tidelog::disk::{Disk, PAGE};
 use tidelog::{
@@ -246,14 +247,18 @@ pub(super) async fn scan<D: Disk>(
     Ok((rows, sum))
 }
 
-/// In sixteen lanes, so that adding costs less than reading.
+/// In lanes, and with the widest registers of the machine, so that adding costs less than reading.
 fn sum_of(values: &[f64]) -> f64 {
-    let (chunks, rest) = values.as_chunks::<16>();
-    let mut lanes = [0.0; 16];
-    for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += value);
+    #[inline(always)]
+    fn sum(values: &[f64]) -> f64 {
+        let (chunks, rest) = values.as_chunks::<32>();
+        let mut lanes = [0.0; 32];
+        for chunk in chunks {
+            lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += value);
+        }
+        lanes.iter().chain(rest).sum()
     }
-    lanes.iter().chain(rest).sum()
+    dispatch!(Level::new(), _ => sum(values))
 }
 
 async fn caller(appender: Appender, until: Instant) -> Result<Vec<Duration>> {
